@@ -1,0 +1,61 @@
+// The Conflux node's configuration file for a development chain.
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const POS_CONFIG = fileURLToPath(new URL("pos_config", import.meta.url));
+
+export const CHAIN_ID = 1235;
+
+// Hardforks that `default_transition_time` leaves at their mainnet heights; PUSH0 (cip119) is among them.
+const HARDFORKS = [
+  "default_transition_time",
+  "hydra_transition_number",
+  "hydra_transition_height",
+  "dao_vote_transition_number",
+  "dao_vote_transition_height",
+  "sigma_fix_transition_number",
+  "cip107_transition_number",
+  "cip112_transition_height",
+  "cip118_transition_number",
+  "cip119_transition_number",
+  "base_fee_burn_transition_number",
+  "base_fee_burn_transition_height",
+  "cip1559_transition_height",
+  "c2_fix_transition_height",
+  "eoa_code_transition_height",
+];
+
+/** `ports`: {rpc, ws, native, p2p}. All paths are absolute: the node resolves relative ones elsewhere. */
+export function nodeConfig({ dir, ports, blockIntervalMs }) {
+  const settings = {
+    mode: "dev",
+    chain_id: 1234,
+    evm_chain_id: CHAIN_ID,
+    dev_block_interval_ms: blockIntervalMs,
+    conflux_data_dir: dir,
+    block_db_dir: path.join(dir, "blockchain_db"),
+    netconf_dir: path.join(dir, "net_config"),
+    block_db_type: "rocksdb", // sqlite loses the chain on restart
+    genesis_evm_secrets: path.join(dir, "genesis_evm_secrets.txt"),
+    public_rpc_apis: "all",
+    public_evm_rpc_apis: "all",
+    jsonrpc_http_port: ports.native,
+    jsonrpc_http_eth_port: ports.rpc,
+    jsonrpc_ws_eth_port: ports.ws,
+    tcp_port: ports.p2p,
+    udp_port: ports.p2p,
+    poll_lifetime_in_seconds: 60,
+    executive_trace: true,
+    min_eth_base_price: 20_000_000_000,
+    tx_pool_min_eth_tx_gas_price: 20_000_000_000,
+    pos_reference_enable_height: 0,
+    dev_pos_private_key_encryption_password: "123456",
+    pos_config_path: path.join(POS_CONFIG, "pos_config.yaml"),
+    pos_initial_nodes_path: path.join(POS_CONFIG, "initial_nodes.json"),
+    pos_private_key_path: path.join(dir, "pos_key"),
+  };
+  for (const fork of HARDFORKS) settings[fork] = 1;
+  return Object.entries(settings)
+    .map(([key, value]) => `${key}=${JSON.stringify(value)}\n`)
+    .join("");
+}
