@@ -71,17 +71,25 @@ async function up(options) {
     accounts,
   };
 
-  // "RPC up" comes seconds before the first executed block; only then do calls and fees work.
+  const giveUp = () => {
+    process.kill(child.pid, "SIGKILL");
+    fail("interrupted while starting");
+  };
+  process.once("SIGINT", giveUp).once("SIGTERM", giveUp);
+
+  // "RPC up" comes seconds before blocks are executed, and only then do calls and fees work: the head must have moved.
   const started = Date.now();
-  let head = 0;
-  while (head === 0) {
+  let first = null;
+  let head = null;
+  while (head === null || head <= first) {
     if (exit !== null) fail(`the node ended while starting (${exit}); last lines of ${logFile}:\n${tail(logFile)}`);
     if (Date.now() - started > timeoutS * 1_000) {
       process.kill(child.pid, "SIGKILL");
-      fail(`no block within --start-timeout-s ${timeoutS}; last lines of ${logFile}:\n${tail(logFile)}`);
+      fail(`no new block within --start-timeout-s ${timeoutS}; last lines of ${logFile}:\n${tail(logFile)}`);
     }
     await pause(100);
-    head = await rpc(state.rpc_url, "eth_blockNumber", []).then(Number, () => 0);
+    head = await rpc(state.rpc_url, "eth_blockNumber", []).then(Number, () => null);
+    first ??= head;
   }
   writeState(dir, state);
   child.unref();
