@@ -1,0 +1,3 @@
+//! The edge: TLS, certificates, bindings.
+
+pub mod link;

@@ -1,0 +1,205 @@
+//! Errors of the relayer. Each answers whose fault it is and whether to try again.
+
+use std::time::Duration;
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The pile sent something wrong.
+    Device,
+    /// The chain or its endpoint.
+    Chain,
+    /// Our disk.
+    Store,
+    /// Configuration, certificates, funds.
+    Operator,
+    /// A defect of this program.
+    Us,
+}
+
+/// Whether to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The same would fail again.
+    Never,
+    /// After this time.
+    After(Duration),
+}
+
+/// Failures of the chain or its endpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// The endpoint could not be reached or did not answer in time.
+    #[error("endpoint {endpoint} did not answer {method}")]
+    Unreachable {
+        /// Endpoint, without credentials.
+        endpoint: String,
+        /// JSON-RPC method.
+        method: &'static str,
+        /// Cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The endpoint answered with a JSON-RPC error.
+    #[error("{method} was refused: {message} (code {code})")]
+    Refused {
+        /// JSON-RPC method.
+        method: &'static str,
+        /// Code.
+        code: i64,
+        /// Message, for people only: no decision rests on it.
+        message: String,
+    },
+    /// The call would revert.
+    #[error("{method} would revert: 0x{}", hex::encode(data))]
+    Reverted {
+        /// JSON-RPC method.
+        method: &'static str,
+        /// Revert data.
+        data: Vec<u8>,
+    },
+    /// The configured endpoint cannot be used at all.
+    #[error("endpoint {endpoint} cannot be used: {problem}")]
+    Endpoint {
+        /// Endpoint, without credentials.
+        endpoint: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The answer could not be understood.
+    #[error("{method} answered with something else: {what}")]
+    Malformed {
+        /// JSON-RPC method.
+        method: &'static str,
+        /// What was wrong.
+        what: String,
+    },
+}
+
+impl ChainError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Endpoint { .. } => Fault::Operator,
+            _ => Fault::Chain,
+        }
+    }
+
+    /// Whether to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Unreachable { .. } | Self::Malformed { .. } => Retry::After(Duration::from_secs(1)),
+            Self::Refused { .. } => Retry::After(Duration::from_secs(2)),
+            Self::Reverted { .. } | Self::Endpoint { .. } => Retry::Never,
+        }
+    }
+}
+
+/// Failures of the journal. After [`JournalError::Write`] nothing more is written: pages may be gone.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// The file could not be opened.
+    #[error("journal {path} cannot be opened")]
+    Open {
+        /// Path.
+        path: String,
+        /// Cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A read failed.
+    #[error("journal read failed")]
+    Read(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A write or its fsync failed.
+    #[error("journal write failed")]
+    Write(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A record does not decode.
+    #[error("journal record {lsn} does not decode")]
+    Corrupt {
+        /// Position.
+        lsn: u64,
+        /// Cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another owner took over.
+    #[error("journal is owned by another process (token {current}, ours {ours})")]
+    Fenced {
+        /// Present token.
+        current: u64,
+        /// Our token.
+        ours: u64,
+    },
+    /// The appender has stopped.
+    #[error("journal is closed")]
+    Closed,
+}
+
+impl JournalError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Fenced { .. } => Fault::Operator,
+            _ => Fault::Store,
+        }
+    }
+
+    /// Never: after a failed fsync, pages may be gone; the process stops and recovery decides.
+    pub fn retry(&self) -> Retry {
+        Retry::Never
+    }
+}
+
+/// A deployment file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeploymentError {
+    /// The file could not be read.
+    #[error("deployment file {path} cannot be read")]
+    Read {
+        /// Path.
+        path: String,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not JSON.
+    #[error("deployment file {path} is not JSON")]
+    Json {
+        /// Path.
+        path: String,
+        /// Cause.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A field is missing or has an impossible value.
+    #[error("deployment file {path}: field `{field}` {problem}")]
+    Field {
+        /// Path.
+        path: String,
+        /// Field, as a path inside the document.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// A transaction key that cannot be used, or that could not sign. Never holds any part of the key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignerError {
+    /// The file's content is not a key.
+    #[error("the signer's key is not {expected}")]
+    Key {
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// Signing failed.
+    #[error("signing failed: {what}")]
+    Sign {
+        /// Cause.
+        what: String,
+    },
+}

@@ -1,0 +1,338 @@
+//! What every session shares.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use cip22_wire::digest::{self, Domain};
+use cip22_wire::message::{Body, ChallengeReq, Drain, Epoch as EpochFrame};
+use cip22_wire::{DeviceId, FrameType, Hash, NackCode, Signature, frame};
+use metrics::gauge;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SharedClock;
+use crate::directory::{Directory, Place};
+use crate::error::JournalError;
+use crate::gateway_key::{GatewayKey, SiteSecret};
+use crate::journal::appender::Appender;
+use crate::journal::{Lsn, Record};
+use crate::pipeline::{Handled, challenge, frame_bytes, refuse};
+use crate::state::State;
+use crate::view::{ChainView, Epoch};
+
+/// What of the configuration and the deployment sessions need.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Interval told in HELLO_ACK, ms.
+    pub heartbeat_interval_ms: u32,
+    /// Largest payload taken from a pile.
+    pub max_payload: u16,
+    /// answer_by − issued, blocks.
+    pub answer_window_blocks: u64,
+    /// deadline − answer_by, blocks.
+    pub deadline_margin_blocks: u64,
+    /// Most granted and unfinished charges of a device.
+    pub open_charges_per_device_max: usize,
+    /// A session without a byte for this long is closed, ms.
+    pub idle_timeout_ms: u64,
+    /// Sustained frames a second that a session may send.
+    pub frames_per_second_max: u32,
+    /// Frames that it may send at once.
+    pub frame_burst_max: u32,
+    /// Frames waiting to be sent to one pile.
+    pub send_queue_frames_max: usize,
+    /// Blocks in an epoch.
+    pub epoch_len_blocks: u64,
+    /// Epochs in the ring.
+    pub ring_epochs: u32,
+}
+
+/// Something that another part wants a pile to be told.
+#[derive(Debug)]
+pub enum Push {
+    /// A frame.
+    Frame(Vec<u8>),
+    /// A newer session of the same device took over.
+    Superseded,
+}
+
+/// Resolves once the records given are durable.
+pub type Durable = Pin<Box<dyn Future<Output = Result<Lsn, JournalError>> + Send>>;
+
+/// The shared state of a running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Settings.
+    pub settings: Settings,
+    /// Time.
+    pub clock: SharedClock,
+    /// The gateway's identity.
+    pub key: GatewayKey,
+    /// Where ticket ephemeral keys come from.
+    pub site_secret: SiteSecret,
+    /// Separator of the verifier's EIP-712 domain.
+    pub separator: Hash,
+    /// Registered devices.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// The chain as believed.
+    pub view: watch::Receiver<ChainView>,
+    /// Cancelled when the gateway stops in good order.
+    pub stop: CancellationToken,
+    /// Cancelled when the journal failed: nothing may be answered any more.
+    pub failed: CancellationToken,
+    announced: watch::Sender<Option<Announced>>,
+    appender: Appender,
+    state: Mutex<State>,
+    sessions: Mutex<HashMap<DeviceId, Session>>,
+    resume_tokens: Mutex<HashMap<[u8; 16], DeviceId>>,
+    epoch_frames: Mutex<HashMap<u32, (u32, Vec<u8>)>>,
+    session_number: AtomicU64,
+}
+
+/// The epoch that piles were told, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announced {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Monotonic ms.
+    pub at_ms: u64,
+}
+
+#[derive(Debug)]
+struct Session {
+    number: u64,
+    push: mpsc::Sender<Push>,
+}
+
+/// The parts a gateway is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Settings.
+    pub settings: Settings,
+    /// Time.
+    pub clock: SharedClock,
+    /// Identity.
+    pub key: GatewayKey,
+    /// Site secret.
+    pub site_secret: SiteSecret,
+    /// The verifier's domain.
+    pub domain: Domain,
+    /// Devices.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// Chain view.
+    pub view: watch::Receiver<ChainView>,
+    /// Journal.
+    pub appender: Appender,
+    /// State replayed from the journal.
+    pub state: State,
+    /// Stop signal.
+    pub stop: CancellationToken,
+}
+
+impl Gateway {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            settings: parts.settings,
+            clock: parts.clock,
+            key: parts.key,
+            site_secret: parts.site_secret,
+            separator: parts.domain.separator(),
+            directory: parts.directory,
+            view: parts.view,
+            stop: parts.stop,
+            failed: CancellationToken::new(),
+            announced: watch::Sender::new(None),
+            appender: parts.appender,
+            state: Mutex::new(parts.state),
+            sessions: Mutex::default(),
+            resume_tokens: Mutex::default(),
+            epoch_frames: Mutex::default(),
+            session_number: AtomicU64::new(0),
+        }
+    }
+
+    /// The state. Hold it briefly and never across an await.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Takes facts into the state and queues them for the journal, in one step, so that the order is the same in both.
+    ///
+    /// The state runs ahead of the disk; whatever leaves this process waits for the future. If the disk fails, nothing
+    /// leaves any more, and recovery starts from what is durable.
+    pub fn commit(&self, state: &mut State, records: Vec<Record>) -> Durable {
+        for record in &records {
+            state.apply(record);
+        }
+        let durable = self.appender.append(records);
+        let failed = self.failed.clone();
+        Box::pin(async move { durable.await.inspect_err(|_| failed.cancel()) })
+    }
+
+    /// Resolves once everything committed so far is durable.
+    pub fn barrier(&self) -> Durable {
+        let durable = self.appender.append(Vec::new());
+        let failed = self.failed.clone();
+        Box::pin(async move { durable.await.inspect_err(|_| failed.cancel()) })
+    }
+
+    /// The journal's writer.
+    pub fn appender(&self) -> &Appender {
+        &self.appender
+    }
+
+    /// The digest that a signature in the verifier's domain is over.
+    pub fn digest(&self, struct_hash: &Hash) -> Hash {
+        digest::keccak256(&[&[0x19, 0x01], &self.separator, struct_hash])
+    }
+
+    /// The epoch that piles are told, as it changes.
+    pub fn announced(&self) -> watch::Receiver<Option<Announced>> {
+        self.announced.subscribe()
+    }
+
+    /// Tells all sessions of a new epoch; it is durable already.
+    pub fn announce(&self, epoch: Epoch) {
+        let at_ms = self.clock.monotonic_ms();
+        gauge!("epoch_announced").set(f64::from(epoch.epoch));
+        self.announced.send_replace(Some(Announced { epoch, at_ms }));
+    }
+
+    /// The EPOCH frame of a group, signed once an epoch.
+    pub fn epoch_frame(&self, group: u32, epoch: &Epoch) -> Vec<u8> {
+        let mut frames = lock(&self.epoch_frames);
+        if let Some((known, bytes)) = frames.get(&group)
+            && *known == epoch.epoch
+        {
+            return bytes.clone();
+        }
+        let hash = digest::epoch_hash(group, epoch.epoch, &epoch.challenge, &epoch.policy_hash);
+        let signature: Signature = self.key.sign(&self.digest(&hash));
+        let bytes = frame_bytes(&EpochFrame {
+            group,
+            epoch: epoch.epoch,
+            challenge: epoch.challenge,
+            policy_hash: epoch.policy_hash,
+            signature,
+        });
+        frames.insert(group, (epoch.epoch, bytes.clone()));
+        bytes
+    }
+
+    /// Where a device's key stands in `epoch`, or the reason it counts for nothing.
+    pub fn place_at(&self, device_id: &DeviceId, epoch: u32) -> Result<Place, NackCode> {
+        let directory = self.directory.load();
+        let device = directory.devices.get(device_id).ok_or(NackCode::UnknownDevice)?;
+        if device.revoked {
+            return Err(NackCode::RevokedDevice);
+        }
+        device.place_at(epoch).copied().ok_or(NackCode::UnknownDevice)
+    }
+
+    /// First epoch whose statements can still be recorded, with one epoch in reserve.
+    pub fn oldest_epoch(&self) -> u32 {
+        let latest = self.view.borrow().latest_block;
+        let now = u32::try_from(latest / self.settings.epoch_len_blocks.max(1)).unwrap_or(u32::MAX);
+        now.saturating_sub(self.settings.ring_epochs.saturating_sub(2))
+    }
+
+    /// Answers one CHALLENGE_REQ frame with one CHALLENGE or NACK frame (`POST /auth/challenge`).
+    pub async fn challenge_once(&self, device_id: DeviceId, request: &[u8]) -> Vec<u8> {
+        let handled = match frame::parse(request, self.settings.max_payload) {
+            Err(error) => return frame_bytes(&error.nack(0)),
+            Ok(None) => return refuse(0, NackCode::MalformedHeader),
+            Ok(Some(parsed)) if parsed.frame_type != FrameType::ChallengeReq.code() => {
+                return refuse(parsed.frame_type, NackCode::Unexpected);
+            }
+            Ok(Some(parsed)) => match ChallengeReq::decode(parsed.payload) {
+                Err(error) => return frame_bytes(&error.nack(parsed.frame_type)),
+                Ok(message) => challenge::handle(self, &device_id, &message),
+            },
+        };
+        handled.first_reply().await.unwrap_or_else(|| refuse(FrameType::ChallengeReq.code(), NackCode::Storage))
+    }
+
+    /// Makes a session the one of its device; an older one is told to go. The token is needed to leave.
+    pub fn enter(&self, device_id: DeviceId, push: mpsc::Sender<Push>) -> u64 {
+        let number = self.session_number.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let mut sessions = lock(&self.sessions);
+        if let Some(older) = sessions.insert(device_id, Session { number, push }) {
+            let _ = older.push.try_send(Push::Superseded);
+        }
+        gauge!("sessions_open").set(sessions.len() as f64);
+        number
+    }
+
+    /// Removes a session, unless a newer one has taken its place.
+    pub fn leave(&self, device_id: &DeviceId, number: u64) {
+        let mut sessions = lock(&self.sessions);
+        if sessions.get(device_id).is_some_and(|session| session.number == number) {
+            sessions.remove(device_id);
+        }
+        gauge!("sessions_open").set(sessions.len() as f64);
+    }
+
+    /// Sends a frame to a device, if it is connected and keeps up; it asks again otherwise.
+    pub fn push(&self, device_id: &DeviceId, bytes: Vec<u8>) {
+        if let Some(session) = lock(&self.sessions).get(device_id) {
+            let _ = session.push.try_send(Push::Frame(bytes));
+        }
+    }
+
+    /// Number of connected piles.
+    pub fn session_count(&self) -> usize {
+        lock(&self.sessions).len()
+    }
+
+    /// Makes a single-use resume token for a device.
+    pub fn issue_resume_token(&self, device_id: DeviceId) -> [u8; 16] {
+        let mut token = [0; 16];
+        fill_random(&mut token);
+        let mut tokens = lock(&self.resume_tokens);
+        tokens.retain(|_, owner| *owner != device_id);
+        tokens.insert(token, device_id);
+        token
+    }
+
+    /// Uses up a resume token; true if it was this device's newest.
+    pub fn redeem_resume_token(&self, device_id: &DeviceId, token: &[u8; 16]) -> bool {
+        let mut tokens = lock(&self.resume_tokens);
+        if tokens.get(token) == Some(device_id) {
+            tokens.remove(token);
+            return true;
+        }
+        false
+    }
+
+    /// The DRAIN frame of a stop in good order.
+    pub fn drain_frame(&self) -> Vec<u8> {
+        frame_bytes(&Drain { reconnect_after_ms: 500, window_ms: 2_000 })
+    }
+}
+
+/// Fills with randomness of the operating system. Without it nothing here is safe, so there is no way on.
+pub fn fill_random(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system gives randomness");
+}
+
+impl Handled {
+    /// The first reply, once it is durable; `None` if the journal failed.
+    async fn first_reply(self) -> Option<Vec<u8>> {
+        if let Some(durable) = self.durable
+            && durable.await.is_err()
+        {
+            return None;
+        }
+        self.replies.into_iter().next()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere does not make the map wrong; the process is about to end anyway.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,125 @@
+//! The one writer of the journal: an OS thread that commits, in one transaction, everything that has arrived since its last fsync.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use metrics::{counter, gauge, histogram};
+use tokio::sync::oneshot;
+
+use super::{Journal, Lsn, Record};
+use crate::clock::SharedClock;
+use crate::error::JournalError;
+use crate::limits::JOURNAL_GROUP_RECORDS_MAX;
+
+/// A handle to the appender; cheap to clone. The thread ends when the last handle is gone, after committing what it was given.
+#[derive(Debug, Clone)]
+pub struct Appender {
+    requests: Sender<Request>,
+}
+
+#[derive(Debug)]
+enum Request {
+    Append { records: Vec<Record>, done: oneshot::Sender<Result<Lsn, JournalError>> },
+    SetCursor { name: &'static str, value: u64, done: oneshot::Sender<Result<Lsn, JournalError>> },
+}
+
+impl Appender {
+    /// Starts the thread as owner of `journal`.
+    pub fn start(
+        journal: Arc<dyn Journal>,
+        token: u64,
+        clock: SharedClock,
+    ) -> Result<(Self, JoinHandle<()>), JournalError> {
+        let (requests, inbox) = channel();
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || write_groups(&*journal, token, &*clock, &inbox))
+            .map_err(|source| JournalError::Write(Box::new(source)))?;
+        Ok((Self { requests }, thread))
+    }
+
+    /// Queues records at once, atomically and in order; the future resolves once they are durable.
+    ///
+    /// With no records it is a barrier: it resolves once everything queued before is durable.
+    pub fn append(&self, records: Vec<Record>) -> impl Future<Output = Result<Lsn, JournalError>> + Send + use<> {
+        let (done, wait) = oneshot::channel();
+        let sent = self.requests.send(Request::Append { records, done });
+        async move {
+            sent.map_err(|_| JournalError::Closed)?;
+            wait.await.map_err(|_| JournalError::Closed)?
+        }
+    }
+
+    /// Sets a named cursor, durably, after everything queued before.
+    pub async fn set_cursor(&self, name: &'static str, value: u64) -> Result<(), JournalError> {
+        let (done, wait) = oneshot::channel();
+        self.requests.send(Request::SetCursor { name, value, done }).map_err(|_| JournalError::Closed)?;
+        wait.await.map_err(|_| JournalError::Closed)?.map(|_| ())
+    }
+}
+
+fn write_groups(
+    journal: &dyn Journal,
+    token: u64,
+    clock: &dyn crate::clock::Clock,
+    inbox: &Receiver<Request>,
+) {
+    while let Ok(first) = inbox.recv() {
+        let mut group = Vec::new();
+        let mut waiting = Vec::new();
+        let mut cursors = Vec::new();
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Append { records, done } => {
+                    group.extend(records);
+                    waiting.push(done);
+                }
+                Request::SetCursor { name, value, done } => cursors.push((name, value, done)),
+            }
+            next = if group.len() < JOURNAL_GROUP_RECORDS_MAX { inbox.try_recv().ok() } else { None };
+        }
+        if let Err(error) = commit_group(journal, token, clock, &group, waiting) {
+            tracing::error!(error = &error as &dyn std::error::Error, "the journal stops: nothing more is acknowledged");
+            return;
+        }
+        for (name, value, done) in cursors {
+            let _ = done.send(journal.set_cursor(token, name, value).map(|()| value));
+        }
+    }
+}
+
+/// Commits and answers. After a failed write pages may be gone, so the caller stops: recovery decides what stands.
+fn commit_group(
+    journal: &dyn Journal,
+    token: u64,
+    clock: &dyn crate::clock::Clock,
+    group: &[Record],
+    waiting: Vec<oneshot::Sender<Result<Lsn, JournalError>>>,
+) -> Result<(), JournalError> {
+    let started_ms = clock.monotonic_ms();
+    let result = if group.is_empty() { journal.last() } else { journal.append(token, group) };
+    let seconds = std::time::Duration::from_millis(clock.monotonic_ms().saturating_sub(started_ms)).as_secs_f64();
+    match result {
+        Ok(lsn) => {
+            if !group.is_empty() {
+                histogram!("journal_commit_seconds").record(seconds);
+                counter!("journal_records_total").increment(group.len() as u64);
+                gauge!("journal_lsn").set(lsn as f64);
+            }
+            for done in waiting {
+                let _ = done.send(Ok(lsn));
+            }
+            Ok(())
+        }
+        Err(error) => {
+            let text = error.to_string();
+            for done in waiting {
+                let _ = done.send(Err(JournalError::Write(text.clone().into())));
+            }
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The facts that the journal holds.
+
+use cip22_wire::{Address, BatteryId, DeviceId, Hash, Sid};
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a signature; serde has no arrays of 64.
+pub type SignatureBytes = Vec<u8>;
+
+/// One fact. Variants are only ever added at the end: postcard numbers them by position.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// An epoch that this relayer announced: its challenge block was safe.
+    EpochOpened {
+        /// Epoch.
+        epoch: u32,
+        /// Challenge.
+        challenge: Hash,
+        /// Policy in force.
+        policy_hash: Hash,
+    },
+    /// A ticket, before its CHALLENGE leaves.
+    TicketIssued {
+        /// Payload of the CHALLENGE frame.
+        challenge_payload: Vec<u8>,
+        /// The device's public key, recovered from CHALLENGE_REQ.
+        device_key: Vec<u8>,
+    },
+    /// A verified statement, with everything that submission needs. For AUTH it holds the answer, before that leaves.
+    Statement(StatementRecord),
+    /// A ticketed AUTH_RESP that verified and was denied.
+    Denied {
+        /// Ticket.
+        sid: Sid,
+        /// keccak256 of the AUTH_RESP payload: the same bytes get the same answer.
+        request_hash: Hash,
+        /// The AUTH_DENY frame.
+        answer: Vec<u8>,
+    },
+    /// The pile showed the preimage of `l`: it verified our answer.
+    AuthAcked {
+        /// Ticket.
+        sid: Sid,
+        /// Preimage.
+        a: Hash,
+    },
+    /// A charge ended; unused credit is free again.
+    ChargeEnded {
+        /// Ticket.
+        sid: Sid,
+        /// Energy drawn, Wh.
+        wh: u32,
+        /// Minutes.
+        minutes: u16,
+        /// Cause (protocol §4.3).
+        cause: u8,
+        /// Meter record, untouched.
+        meter: Vec<u8>,
+        /// The pile's signature.
+        signature: SignatureBytes,
+    },
+    /// One telemetry record of a battery.
+    Telemetry {
+        /// Reporting device.
+        device_id: DeviceId,
+        /// Payload of the BATT_TELEM frame.
+        payload: Vec<u8>,
+    },
+    /// A batch, immutable from here on.
+    BatchCut(BatchRecord),
+    /// Nonce, fees and signed bytes of one attempt, before its first broadcast.
+    Submitted(AttemptRecord),
+    /// A receipt was seen for an attempt.
+    Mined {
+        /// Batch.
+        batch: u64,
+        /// Transaction.
+        transaction: Hash,
+        /// Block number.
+        block: u64,
+        /// Block hash.
+        block_hash: Hash,
+        /// Whether execution succeeded.
+        succeeded: bool,
+    },
+    /// `safe` covers the receipt: the batch is done.
+    Safe {
+        /// Batch.
+        batch: u64,
+        /// Transaction.
+        transaction: Hash,
+        /// Block number.
+        block: u64,
+        /// Whether execution succeeded.
+        succeeded: bool,
+    },
+    /// A receipt is gone again.
+    Unmined {
+        /// Batch.
+        batch: u64,
+    },
+    /// A head that the chain shows under `safe`, whoever sent it. Covers statements 1..=n of that pile and epoch.
+    HeadSafe {
+        /// Group.
+        group: u32,
+        /// Index.
+        index: u8,
+        /// Epoch.
+        epoch: u32,
+        /// Statements covered.
+        n: u8,
+        /// Head.
+        head: Hash,
+        /// Transaction.
+        transaction: Hash,
+        /// Block.
+        block: u64,
+    },
+    /// A ledger head that the chain shows under `safe`.
+    LedgerSafe {
+        /// Battery.
+        battery: BatteryId,
+        /// Sequence number.
+        seq: u32,
+        /// Fingerprint.
+        fp: Hash,
+        /// Block.
+        block: u64,
+    },
+}
+
+/// A statement that a pile signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementRecord {
+    /// Device.
+    pub device_id: DeviceId,
+    /// Group.
+    pub group: u32,
+    /// Index.
+    pub index: u8,
+    /// Epoch.
+    pub epoch: u32,
+    /// Number in the epoch, 1..=255.
+    pub n: u8,
+    /// head_{n-1}.
+    pub prev_head: Hash,
+    /// head_n.
+    pub head: Hash,
+    /// The pile's signature over Head.
+    pub signature: SignatureBytes,
+    /// What was stated.
+    pub kind: StatementKind,
+}
+
+/// The kinds of statements.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StatementKind {
+    /// AUTH, granted.
+    Auth {
+        /// Ticket.
+        sid: Sid,
+        /// Ticket hash.
+        ticket_hash: Hash,
+        /// Commitment.
+        l: Hash,
+        /// keccak256 of the AUTH_RESP payload.
+        request_hash: Hash,
+        /// Reserved credit, Wh.
+        wh: u32,
+        /// Reserved credit, minutes.
+        minutes: u16,
+        /// The AUTH_GRANT frame, byte for byte as sent.
+        answer: Vec<u8>,
+    },
+    /// CHECKPOINT.
+    Checkpoint {
+        /// Battery.
+        battery: BatteryId,
+        /// Segment.
+        segment: Sid,
+        /// Sequence number.
+        seq: u32,
+        /// Time of that record, Unix ms.
+        time_ms: u64,
+        /// Fingerprint.
+        fp: Hash,
+        /// Sequence number of the previous checkpoint.
+        prev_seq: u32,
+        /// Fingerprint of the previous checkpoint.
+        prev_fp: Hash,
+    },
+    /// POLICY_ACK.
+    PolicyAck {
+        /// Version.
+        version: u32,
+        /// Policy hash.
+        policy_hash: Hash,
+        /// First epoch.
+        first_epoch: u32,
+    },
+}
+
+/// What a batch carries to the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BatchKind {
+    /// `recordMany`.
+    Record,
+    /// `extend`.
+    Extend,
+    /// `BatteryLedger.advance`.
+    Advance,
+}
+
+/// A call to a contract, and what it carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchRecord {
+    /// Number, 1 for the first; increasing.
+    pub batch: u64,
+    /// Kind.
+    pub kind: BatchKind,
+    /// Epoch of its records.
+    pub epoch: u32,
+    /// Contract.
+    pub to: Address,
+    /// Calldata.
+    pub calldata: Vec<u8>,
+    /// Members (device, n): the statements that it carries or covers.
+    pub members: Vec<(DeviceId, u8)>,
+    /// Block number after which it can no longer succeed (the ring's window), for giving up.
+    pub expires_block: u64,
+}
+
+/// One signed attempt to get a batch onto the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Batch.
+    pub batch: u64,
+    /// Sending account.
+    pub signer: Address,
+    /// Nonce: the same for every attempt of a batch.
+    pub nonce: u64,
+    /// Attempt, 1 for the first.
+    pub attempt: u32,
+    /// Gas limit.
+    pub gas_limit: u64,
+    /// maxFeePerGas, drip.
+    pub max_fee_per_gas: u128,
+    /// maxPriorityFeePerGas, drip.
+    pub max_priority_fee_per_gas: u128,
+    /// Signed bytes.
+    pub raw: Vec<u8>,
+    /// Their hash.
+    pub transaction: Hash,
+}

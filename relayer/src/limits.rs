@@ -1,0 +1,18 @@
+//! Every limit of the relayer that is not configuration.
+
+/// Most records in one journal transaction.
+pub const JOURNAL_GROUP_RECORDS_MAX: usize = 4096;
+/// Most frames of one session whose answers wait for the disk; past it the session stops reading.
+pub const FRAMES_IN_FLIGHT_MAX: usize = 64;
+/// Most telemetry records of a battery since its last checkpoint.
+pub const RECORDS_SINCE_CHECKPOINT_MAX: usize = 4096;
+/// Most tries to get a statement onto the chain before it counts as rejected by the contract.
+pub const SUBMISSION_TRIES_MAX: u8 = 4;
+/// What a pile is told to wait before it tries again when the relayer is not ready.
+pub const NOT_READY_RETRY_MS: u32 = 1_000;
+/// Largest frame that the relayer builds.
+pub const FRAME_OUT_BYTES_MAX: usize = 1_024;
+/// Records a `recordMany` call may hold: 98 bytes × 100 gas × 300 stays inside the 3 M gas that a sender gets per block.
+pub const RECORDS_PER_BATCH_MAX: usize = 300;
+
+const _: () = assert!(RECORDS_PER_BATCH_MAX * 98 * 100 < 3_000_000);

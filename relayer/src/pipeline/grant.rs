@@ -1,0 +1,169 @@
+//! The local decision on an AUTH_RESP, in the order of protocol §6. A grant is a bounded credit and is durable before it leaves.
+
+use cip22_wire::body::{Deny, Grant, SUITE_PLAIN};
+use cip22_wire::message::{AuthDeny, AuthGrant, AuthResp};
+use cip22_wire::session_keys::SessionKeys;
+use cip22_wire::tariff::Tariff;
+use cip22_wire::{DenyReason, DeviceId, FrameType, Hash, NackCode, keccak256, statement};
+use metrics::{counter, histogram};
+use zeroize::Zeroizing;
+
+use super::authenticate::{self, Position};
+use super::journal::{self, Journaled};
+use super::{Handled, frame_bytes};
+use crate::gateway::Gateway;
+use crate::journal::Record;
+use crate::journal::record::StatementKind;
+use crate::state::{State, Ticket};
+
+const TYPE: u8 = FrameType::AuthResp.code();
+const FIELD_N: u8 = 2;
+
+/// Answers an AUTH_RESP; `payload` is its bytes as received.
+#[tracing::instrument(name = "grant", skip_all, fields(device = %hex::encode(device_id), sid = %hex::encode(response.sid)))]
+pub fn handle(gateway: &Gateway, device_id: &DeviceId, response: &AuthResp, payload: &[u8]) -> Handled {
+    let started_ms = gateway.clock.monotonic_ms();
+    let handled = decide(gateway, device_id, response, payload).unwrap_or_else(|code| {
+        counter!("auth_resp_total", "result" => code.name()).increment(1);
+        tracing::info!(code = code.name(), "AUTH_RESP refused");
+        Handled::refused(TYPE, code)
+    });
+    let elapsed_ms = gateway.clock.monotonic_ms().saturating_sub(started_ms);
+    histogram!("grant_decision_seconds").record(elapsed_ms as f64 / 1_000.0);
+    handled
+}
+
+fn decide(
+    gateway: &Gateway,
+    device_id: &DeviceId,
+    response: &AuthResp,
+    payload: &[u8],
+) -> Result<Handled, NackCode> {
+    let request_hash = keccak256(&[payload]);
+    let ticket = known_ticket(&gateway.state(), device_id, response)?;
+    gateway.place_at(device_id, ticket.challenge.epoch)?;
+    if let Some(handled) = answered_before(gateway, &ticket, &request_hash)? {
+        return Ok(handled);
+    }
+    if response.n == 0 {
+        return Ok(Handled::refused_field(TYPE, NackCode::FieldValue, FIELD_N, None));
+    }
+    let epoch = ticket.challenge.epoch;
+    let stmt = statement::auth(device_id, epoch, response.n, &ticket.ticket_hash, &response.l);
+    let position = Position {
+        epoch,
+        n: response.n,
+        prev_head: response.prev_head,
+        head: statement::next_head(&response.prev_head, &stmt),
+        signature: response.signature,
+    };
+    let authenticated = authenticate::statement(gateway, device_id, &position)?;
+    let keys = session_keys(gateway, &ticket).ok_or(NackCode::FieldValue)?;
+
+    let mut state = gateway.state();
+    // Another connection may have been quicker since.
+    let ticket = known_ticket(&state, device_id, response)?;
+    if let Some(handled) = answered_before(gateway, &ticket, &request_hash)? {
+        return Ok(handled);
+    }
+    let place = (authenticated.place.group, authenticated.place.index, epoch);
+    state
+        .check_chain(place, position.n, &position.prev_head, &position.head)
+        .map_err(authenticate::conflict_code)?;
+    if gateway.view.borrow().latest_block > ticket.challenge.answer_by {
+        return Ok(deny(gateway, &mut state, &ticket, &keys, request_hash, DenyReason::Expired));
+    }
+    let Some((wh, minutes)) = credit(gateway, &state, device_id, epoch) else {
+        return Ok(deny(gateway, &mut state, &ticket, &keys, request_hash, DenyReason::NoCredit));
+    };
+    let answer = grant_frame(&ticket, &keys, wh, minutes);
+    let kind = StatementKind::Auth {
+        sid: response.sid,
+        ticket_hash: ticket.ticket_hash,
+        l: response.l,
+        request_hash,
+        wh,
+        minutes,
+        answer: answer.clone(),
+    };
+    match journal::statement(gateway, &mut state, device_id, &position, &authenticated, kind)? {
+        Journaled::New(durable) => {
+            counter!("auth_resp_total", "result" => "GRANTED").increment(1);
+            Ok(Handled::after(durable, answer))
+        }
+        // The statement stands, yet no answer to this ticket: the n was used for another one.
+        Journaled::Held(_) => Err(NackCode::ChainConflict),
+    }
+}
+
+fn known_ticket(state: &State, device_id: &DeviceId, response: &AuthResp) -> Result<Ticket, NackCode> {
+    let ticket = state.tickets.get(&response.sid).ok_or(NackCode::UnknownTicket)?;
+    if ticket.challenge.device_id == *device_id { Ok(ticket.clone()) } else { Err(NackCode::UnknownTicket) }
+}
+
+fn answered_before(
+    gateway: &Gateway,
+    ticket: &Ticket,
+    request_hash: &Hash,
+) -> Result<Option<Handled>, NackCode> {
+    match &ticket.answer {
+        None => Ok(None),
+        Some(answer) if answer.request_hash == *request_hash => {
+            counter!("auth_resp_total", "result" => "REPEATED").increment(1);
+            Ok(Some(Handled::after(gateway.barrier(), answer.frame.clone())))
+        }
+        Some(_) => Err(NackCode::TicketUsed),
+    }
+}
+
+/// The session keys of a ticket: from its ephemeral key, which derives from the site secret, and the device's two keys.
+fn session_keys(gateway: &Gateway, ticket: &Ticket) -> Option<SessionKeys> {
+    let ephemeral = gateway.site_secret.ephemeral(&ticket.challenge.sid).ok()?;
+    let with_ephemeral = ephemeral.ecdh_x(&ticket.challenge.dev_eph).ok()?;
+    let with_static = ephemeral.ecdh_x(&ticket.device_key).ok()?;
+    let mut z = Zeroizing::new([0; 64]);
+    let (first, second) = z.split_at_mut(32);
+    first.copy_from_slice(&with_ephemeral[..]);
+    second.copy_from_slice(&with_static[..]);
+    Some(SessionKeys::derive(&z, &ticket.challenge.sid))
+}
+
+/// The credit that policy and open charges leave to a device; `None` when it has none.
+fn credit(gateway: &Gateway, state: &State, device_id: &DeviceId, epoch: u32) -> Option<(u32, u16)> {
+    let open = state.open_charges.get(device_id).map_or(0, std::collections::HashSet::len);
+    if open >= gateway.settings.open_charges_per_device_max {
+        return None;
+    }
+    let view = gateway.view.borrow();
+    let tariff = Tariff::parse(&view.policy_at(epoch)?.tariff).ok()?;
+    let terms = tariff.terms();
+    Some((terms.credit_wh, terms.credit_minutes))
+}
+
+fn grant_frame(ticket: &Ticket, keys: &SessionKeys, wh: u32, minutes: u16) -> Vec<u8> {
+    let mut body = [0; 64];
+    let length = Grant { wh, minutes }.encode(&mut body).expect("a grant's body is 13 bytes");
+    let body = &body[..length];
+    let tag = keys.tag(&ticket.ticket_hash, FrameType::AuthGrant, SUITE_PLAIN, body);
+    frame_bytes(&AuthGrant { sid: ticket.challenge.sid, suite: SUITE_PLAIN, body, tag })
+}
+
+fn deny(
+    gateway: &Gateway,
+    state: &mut State,
+    ticket: &Ticket,
+    keys: &SessionKeys,
+    request_hash: Hash,
+    reason: DenyReason,
+) -> Handled {
+    let mut body = [0; 64];
+    let length = Deny { reason: reason.code() }.encode(&mut body).expect("a denial's body is 4 bytes");
+    let body = &body[..length];
+    let tag = keys.tag(&ticket.ticket_hash, FrameType::AuthDeny, SUITE_PLAIN, body);
+    let sid = ticket.challenge.sid;
+    let answer = frame_bytes(&AuthDeny { sid, suite: SUITE_PLAIN, body, tag });
+    counter!("auth_resp_total", "result" => reason.name()).increment(1);
+    tracing::info!(reason = reason.name(), "AUTH_RESP denied");
+    let record = Record::Denied { sid, request_hash, answer: answer.clone() };
+    Handled::after(gateway.commit(state, vec![record]), answer)
+}

@@ -1,0 +1,445 @@
+//! What the journal's records add up to. [`State::apply`] is the only way it changes, at run time and at replay alike.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use cip22_wire::message::{BattTelem, Body, Challenge};
+use cip22_wire::{DeviceId, Hash, PublicKey, Sid, Signature};
+
+use crate::journal::Record;
+use crate::journal::record::{AttemptRecord, BatchKind, BatchRecord, StatementKind, StatementRecord};
+use crate::limits::SUBMISSION_TRIES_MAX;
+use crate::telemetry::battery::Batteries;
+use crate::view::Epoch;
+
+pub use self::message_state::MessageState;
+
+mod message_state;
+
+/// Group, index, epoch: what one head on chain stands for.
+pub type Place = (u32, u8, u32);
+
+/// Everything the relayer knows.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Epochs that were announced.
+    pub epochs: BTreeMap<u32, Epoch>,
+    /// Tickets by sid.
+    pub tickets: HashMap<Sid, Ticket>,
+    /// Tickets by what asked for them: the same CHALLENGE_REQ gets the same CHALLENGE.
+    pub tickets_by_request: HashMap<(DeviceId, PublicKey), Sid>,
+    /// Granted and not ended, by device.
+    pub open_charges: HashMap<DeviceId, HashSet<Sid>>,
+    /// Statement chains.
+    pub chains: HashMap<Place, PileChain>,
+    /// Chains with statements that no safe head covers, oldest epoch first.
+    pub uncovered: BTreeSet<(u32, u32, u8)>,
+    /// Batteries.
+    pub batteries: Batteries,
+    /// Highest policy version that each device acknowledged.
+    pub policy_acks: HashMap<DeviceId, u32>,
+    /// Batches that are not settled, by number.
+    pub batches: BTreeMap<u64, Batch>,
+    /// Number of the newest batch.
+    pub last_batch: u64,
+    /// Blocks whose events have been taken in.
+    pub scanned_to: u64,
+    /// What happened so far.
+    pub counts: Counts,
+}
+
+/// Totals since the journal began.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Grants.
+    pub granted: u64,
+    /// Ticketed denials.
+    pub denied: u64,
+    /// Grants whose head is safe.
+    pub auth_safe: u64,
+    /// Statements of any kind whose head is safe.
+    pub statements_safe: u64,
+    /// Statements given up: the contract would not take them.
+    pub rejected_by_contract: u64,
+    /// Statements given up: their epoch left the ring.
+    pub expired: u64,
+    /// Telemetry records.
+    pub telemetry: u64,
+}
+
+/// A ticket and what became of it.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    /// The ticket.
+    pub challenge: Challenge,
+    /// Its EIP-712 struct hash.
+    pub ticket_hash: Hash,
+    /// The device's public key.
+    pub device_key: PublicKey,
+    /// The answer, if one was given.
+    pub answer: Option<Answer>,
+    /// The pile verified the answer.
+    pub acked: bool,
+    /// The charge ended.
+    pub ended: bool,
+}
+
+/// The one answer to a ticketed AUTH_RESP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// keccak256 of the request's payload.
+    pub request_hash: Hash,
+    /// The whole frame.
+    pub frame: Vec<u8>,
+    /// Credit, Wh and minutes; `None` for a denial.
+    pub credit: Option<(u32, u16)>,
+    /// Place and n of the statement, and the commitment `l`, for a grant.
+    pub statement: Option<(Place, u8, Hash)>,
+}
+
+/// The statements of one pile in one epoch.
+#[derive(Debug, Clone)]
+pub struct PileChain {
+    /// Device.
+    pub device_id: DeviceId,
+    /// By n.
+    pub statements: BTreeMap<u8, Entry>,
+    /// Statements 1..=this are covered by a safe head.
+    pub covered_n: u8,
+    /// Transaction and block of the newest safe head.
+    pub seen_in: Option<(Hash, u64)>,
+    /// A safe head was seen, ours or a stranger's: only `extend` helps now.
+    pub recorded: bool,
+    /// Batches that carried it in vain.
+    pub tries: u8,
+    /// The batch that carries it now.
+    pub in_batch: Option<u64>,
+    /// Given up.
+    pub given_up: bool,
+}
+
+/// One statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// head_{n-1}.
+    pub prev_head: Hash,
+    /// head_n.
+    pub head: Hash,
+    /// Over Head.
+    pub signature: Signature,
+    /// The ticket, for AUTH.
+    pub sid: Option<Sid>,
+    /// Where it stands.
+    pub state: MessageState,
+}
+
+/// A batch on its way.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// What it carries.
+    pub record: BatchRecord,
+    /// The chains that it carries, with the n of each head; empty for an advance.
+    pub places: Vec<(Place, u8)>,
+    /// Attempts, oldest first.
+    pub attempts: Vec<AttemptRecord>,
+    /// Receipt: transaction, block, block hash, success.
+    pub mined: Option<(Hash, u64, Hash, bool)>,
+    /// Under `safe` in this block, with this success.
+    pub safe: Option<(u64, bool)>,
+}
+
+/// Why a statement does not fit what is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainConflict {
+    /// Another statement has this n.
+    SameNumber,
+    /// prev_head is not the head before it, or a later one does not follow from it.
+    Broken,
+}
+
+impl State {
+    /// Takes in one fact.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::EpochOpened { epoch, challenge, policy_hash } => {
+                let opened = Epoch { epoch: *epoch, challenge: *challenge, policy_hash: *policy_hash };
+                self.epochs.insert(*epoch, opened);
+            }
+            Record::TicketIssued { challenge_payload, device_key } => {
+                self.apply_ticket(challenge_payload, device_key);
+            }
+            Record::Statement(statement) => self.apply_statement(statement),
+            Record::Denied { sid, request_hash, answer } => {
+                self.counts.denied += 1;
+                if let Some(ticket) = self.tickets.get_mut(sid) {
+                    ticket.answer = Some(Answer {
+                        request_hash: *request_hash,
+                        frame: answer.clone(),
+                        credit: None,
+                        statement: None,
+                    });
+                }
+            }
+            Record::AuthAcked { sid, .. } => {
+                if let Some(ticket) = self.tickets.get_mut(sid) {
+                    ticket.acked = true;
+                }
+            }
+            Record::ChargeEnded { sid, .. } => {
+                if let Some(ticket) = self.tickets.get_mut(sid) {
+                    ticket.ended = true;
+                    if let Some(open) = self.open_charges.get_mut(&ticket.challenge.device_id) {
+                        open.remove(sid);
+                    }
+                }
+            }
+            Record::Telemetry { payload, .. } => {
+                if let Ok(telemetry) = BattTelem::decode(payload) {
+                    self.counts.telemetry += 1;
+                    self.batteries.accept(&telemetry);
+                }
+            }
+            Record::BatchCut(batch) => self.apply_batch(batch),
+            Record::Submitted(attempt) => self.apply_attempt(attempt),
+            Record::Mined { batch, transaction, block, block_hash, succeeded } => {
+                self.set_members(*batch, MessageState::Mined);
+                if let Some(batch) = self.batches.get_mut(batch) {
+                    batch.mined = Some((*transaction, *block, *block_hash, *succeeded));
+                }
+            }
+            Record::Unmined { batch } => {
+                self.set_members(*batch, MessageState::Submitted);
+                if let Some(batch) = self.batches.get_mut(batch) {
+                    batch.mined = None;
+                }
+            }
+            Record::Safe { batch, block, succeeded, .. } => {
+                if let Some(batch) = self.batches.get_mut(batch) {
+                    batch.safe = Some((*block, *succeeded));
+                }
+            }
+            Record::HeadSafe { group, index, epoch, n, head, transaction, block } => {
+                self.apply_head((*group, *index, *epoch), *n, head, (*transaction, *block));
+            }
+            Record::LedgerSafe { battery, seq, fp, .. } => self.batteries.ledger_moved(battery, *seq, *fp),
+        }
+    }
+
+    /// Whether a statement fits the chain as held; `Ok(true)` if it is held already.
+    pub fn check_chain(&self, place: Place, n: u8, prev_head: &Hash, head: &Hash) -> Result<bool, ChainConflict> {
+        let Some(chain) = self.chains.get(&place) else {
+            return if n == 1 && *prev_head != [0; 32] { Err(ChainConflict::Broken) } else { Ok(false) };
+        };
+        if let Some(held) = chain.statements.get(&n) {
+            return if held.head == *head { Ok(true) } else { Err(ChainConflict::SameNumber) };
+        }
+        let before = if n == 1 {
+            Some([0; 32])
+        } else {
+            n.checked_sub(1).and_then(|m| chain.statements.get(&m)).map(|entry| entry.head)
+        };
+        let after = n.checked_add(1).and_then(|m| chain.statements.get(&m)).map(|entry| entry.prev_head);
+        let broken = before.is_some_and(|expected| expected != *prev_head)
+            || after.is_some_and(|expected| expected != *head);
+        if broken { Err(ChainConflict::Broken) } else { Ok(false) }
+    }
+
+    /// Frees the members of every batch whose block's events have been taken in: what is not covered may be tried again.
+    /// Returns (batch, statements given up).
+    pub fn settle(&mut self, scanned_to: u64) -> Vec<(u64, u64)> {
+        self.scanned_to = self.scanned_to.max(scanned_to);
+        let done: Vec<u64> = self
+            .batches
+            .iter()
+            .filter(|(_, batch)| batch.safe.is_some_and(|(block, _)| block <= self.scanned_to))
+            .map(|(number, _)| *number)
+            .collect();
+        let mut settled = Vec::new();
+        for number in done {
+            settled.push((number, self.release(number)));
+        }
+        settled
+    }
+
+    /// Forgets a batch that will never be mined, or whose events are in; its uncovered members may be tried again.
+    pub fn release(&mut self, number: u64) -> u64 {
+        let Some(batch) = self.batches.remove(&number) else { return 0 };
+        if batch.record.kind == BatchKind::Advance {
+            return self.batteries.release(number);
+        }
+        let mut given_up = 0;
+        for (place, _) in batch.places {
+            let Some(chain) = self.chains.get_mut(&place) else { continue };
+            chain.in_batch = None;
+            let open = chain.statements.keys().next_back().is_some_and(|n| *n > chain.covered_n);
+            if !open {
+                continue;
+            }
+            // The bit is set by now or never will be by us: what is missing needs `extend`.
+            chain.recorded = chain.recorded || batch.record.kind == BatchKind::Record;
+            chain.tries = chain.tries.saturating_add(1);
+            if chain.tries >= SUBMISSION_TRIES_MAX {
+                given_up += give_up(chain, MessageState::RejectedByContract);
+                self.uncovered.remove(&(place.2, place.0, place.1));
+            }
+        }
+        self.counts.rejected_by_contract += given_up;
+        given_up
+    }
+
+    /// Gives up chains whose epoch has left the ring, unless a batch still carries them. Returns the statements given up.
+    pub fn expire_before(&mut self, oldest_epoch: u32) -> u64 {
+        let old: Vec<_> =
+            self.uncovered.iter().take_while(|(epoch, ..)| *epoch < oldest_epoch).copied().collect();
+        let mut given_up = 0;
+        for (epoch, group, index) in old {
+            let Some(chain) = self.chains.get_mut(&(group, index, epoch)) else { continue };
+            if chain.in_batch.is_none() {
+                given_up += give_up(chain, MessageState::Expired);
+                self.uncovered.remove(&(epoch, group, index));
+            }
+        }
+        self.counts.expired += given_up;
+        given_up
+    }
+
+    fn apply_ticket(&mut self, payload: &[u8], device_key: &[u8]) {
+        let (Ok(challenge), Ok(device_key)) = (Challenge::decode(payload), PublicKey::try_from(device_key)) else {
+            tracing::error!("a ticket of the journal does not decode");
+            return;
+        };
+        let ticket_hash = cip22_wire::digest::ticket_hash(&challenge);
+        self.tickets_by_request.insert((challenge.device_id, challenge.dev_eph), challenge.sid);
+        let ticket = Ticket { challenge, ticket_hash, device_key, answer: None, acked: false, ended: false };
+        self.tickets.insert(challenge.sid, ticket);
+    }
+
+    fn apply_statement(&mut self, statement: &StatementRecord) {
+        let place = (statement.group, statement.index, statement.epoch);
+        let Ok(signature) = Signature::try_from(statement.signature.as_slice()) else {
+            tracing::error!("a signature of the journal has {} bytes", statement.signature.len());
+            return;
+        };
+        let sid = match &statement.kind {
+            StatementKind::Auth { sid, l, request_hash, wh, minutes, answer, .. } => {
+                self.counts.granted += 1;
+                self.open_charges.entry(statement.device_id).or_default().insert(*sid);
+                if let Some(ticket) = self.tickets.get_mut(sid) {
+                    ticket.answer = Some(Answer {
+                        request_hash: *request_hash,
+                        frame: answer.clone(),
+                        credit: Some((*wh, *minutes)),
+                        statement: Some((place, statement.n, *l)),
+                    });
+                }
+                Some(*sid)
+            }
+            StatementKind::Checkpoint { battery, .. } => {
+                self.batteries.checkpoint(battery, statement);
+                None
+            }
+            StatementKind::PolicyAck { version, .. } => {
+                let acked = self.policy_acks.entry(statement.device_id).or_default();
+                *acked = (*acked).max(*version);
+                None
+            }
+        };
+        let state = if sid.is_some() { MessageState::Granted } else { MessageState::Verified };
+        let (prev_head, head) = (statement.prev_head, statement.head);
+        let chain = self.chains.entry(place).or_insert_with(|| PileChain::new(statement.device_id));
+        chain.statements.insert(statement.n, Entry { prev_head, head, signature, sid, state });
+        if statement.n > chain.covered_n {
+            chain.given_up = false;
+            self.uncovered.insert((statement.epoch, statement.group, statement.index));
+        }
+    }
+
+    fn apply_batch(&mut self, record: &BatchRecord) {
+        self.last_batch = self.last_batch.max(record.batch);
+        let mut places = Vec::new();
+        if record.kind == BatchKind::Advance {
+            self.batteries.batched(record);
+        } else {
+            let members: HashMap<DeviceId, u8> = record.members.iter().copied().collect();
+            let epoch = (record.epoch, 0, 0)..=(record.epoch, u32::MAX, u8::MAX);
+            for (epoch, group, index) in self.uncovered.range(epoch) {
+                let place = (*group, *index, *epoch);
+                if let Some(chain) = self.chains.get_mut(&place)
+                    && let Some(n) = members.get(&chain.device_id)
+                {
+                    chain.in_batch = Some(record.batch);
+                    places.push((place, *n));
+                }
+            }
+        }
+        let batch = Batch { record: record.clone(), places, attempts: Vec::new(), mined: None, safe: None };
+        self.batches.insert(record.batch, batch);
+        self.set_members(record.batch, MessageState::Batched);
+    }
+
+    fn apply_attempt(&mut self, attempt: &AttemptRecord) {
+        if let Some(batch) = self.batches.get_mut(&attempt.batch) {
+            batch.attempts.push(attempt.clone());
+        }
+        self.set_members(attempt.batch, MessageState::Submitted);
+    }
+
+    fn apply_head(&mut self, place: Place, n: u8, head: &Hash, seen_in: (Hash, u64)) {
+        let Some(chain) = self.chains.get_mut(&place) else { return };
+        if chain.statements.get(&n).is_some_and(|entry| entry.head != *head) {
+            tracing::warn!(group = place.0, index = place.1, epoch = place.2, n, "the chain shows another head than the pile gave us");
+            return;
+        }
+        chain.recorded = true;
+        chain.seen_in = Some(seen_in);
+        for (_, entry) in chain.statements.range_mut(1..=n) {
+            if entry.state.can_become(MessageState::Safe) {
+                entry.state = MessageState::Safe;
+                self.counts.statements_safe += 1;
+                self.counts.auth_safe += u64::from(entry.sid.is_some());
+            }
+        }
+        chain.covered_n = chain.covered_n.max(n);
+        if chain.statements.keys().next_back().is_none_or(|last| *last <= chain.covered_n) {
+            self.uncovered.remove(&(place.2, place.0, place.1));
+        }
+    }
+
+    fn set_members(&mut self, number: u64, next: MessageState) {
+        let Some(batch) = self.batches.get(&number) else { return };
+        for (place, n) in &batch.places {
+            let Some(chain) = self.chains.get_mut(place) else { continue };
+            for (_, entry) in chain.statements.range_mut(1..=*n) {
+                if entry.state.can_become(next) {
+                    entry.state = next;
+                }
+            }
+        }
+    }
+}
+
+impl PileChain {
+    fn new(device_id: DeviceId) -> Self {
+        Self {
+            device_id,
+            statements: BTreeMap::new(),
+            covered_n: 0,
+            seen_in: None,
+            recorded: false,
+            tries: 0,
+            in_batch: None,
+            given_up: false,
+        }
+    }
+}
+
+fn give_up(chain: &mut PileChain, why: MessageState) -> u64 {
+    chain.given_up = true;
+    let mut count = 0;
+    for entry in chain.statements.values_mut() {
+        if entry.state.can_become(why) {
+            entry.state = why;
+            count += 1;
+        }
+    }
+    count
+}

@@ -1,0 +1,218 @@
+//! What the gateway holds of each battery, and what it refuses.
+
+use std::collections::{HashMap, VecDeque};
+
+use cip22_wire::message::{BattTelem, TelemCheckpoint};
+use cip22_wire::{BatteryId, Hash, Sid};
+
+use crate::journal::record::{BatchRecord, StatementKind, StatementRecord};
+use crate::limits::{RECORDS_SINCE_CHECKPOINT_MAX, SUBMISSION_TRIES_MAX};
+
+/// All batteries by id.
+#[derive(Debug, Default)]
+pub struct Batteries {
+    batteries: HashMap<BatteryId, Battery>,
+}
+
+/// One battery.
+#[derive(Debug, Default, Clone)]
+pub struct Battery {
+    /// The newest record.
+    pub last: Position,
+    /// Its time, Unix ms.
+    pub last_time_ms: u64,
+    /// The newest checkpoint taken in.
+    pub checkpoint: Position,
+    /// The ledger's head under `safe`.
+    pub ledger: Position,
+    /// Checkpoints that the ledger does not show yet, oldest first.
+    pub pending: VecDeque<PendingCheckpoint>,
+    since_checkpoint: VecDeque<Held>,
+}
+
+/// A place in a battery's history: sequence number and fingerprint; zeros before the first record.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Sequence number.
+    pub seq: u32,
+    /// Fingerprint.
+    pub fp: Hash,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    position: Position,
+    time_ms: u64,
+    segment: Sid,
+}
+
+/// A checkpoint on its way to the ledger.
+#[derive(Debug, Clone)]
+pub struct PendingCheckpoint {
+    /// The statement, as signed.
+    pub statement: StatementRecord,
+    /// From where.
+    pub prev: Position,
+    /// To where.
+    pub next: Position,
+    /// The batch that carries it.
+    pub in_batch: Option<u64>,
+    tries: u8,
+}
+
+/// What to do with a telemetry record or a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the next one.
+    Next,
+    /// It is held already, with the same fingerprint.
+    Held,
+    /// The next sequence number is another.
+    Gap {
+        /// That number.
+        expected: u32,
+    },
+    /// The fingerprint does not follow from the previous one.
+    Fingerprint,
+    /// Its time is before the previous record's.
+    Time,
+    /// Too many records without a checkpoint.
+    CheckpointDue,
+    /// The checkpoint does not name a held record or the right predecessor.
+    Mismatch,
+}
+
+impl Battery {
+    /// What the next checkpoint has to name as its predecessor: the newest one taken in, or the ledger's head when
+    /// nothing is on its way there.
+    pub fn anchor(&self) -> Position {
+        if self.pending.is_empty() { self.ledger } else { self.checkpoint }
+    }
+}
+
+impl Batteries {
+    /// A battery, if anything is known of it.
+    pub fn get(&self, battery: &BatteryId) -> Option<&Battery> {
+        self.batteries.get(battery)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&BatteryId, &Battery)> {
+        self.batteries.iter()
+    }
+
+    /// Judges a telemetry record.
+    pub fn judge_record(&self, telemetry: &BattTelem) -> Verdict {
+        let unknown = Battery::default();
+        let battery = self.get(&telemetry.battery).unwrap_or(&unknown);
+        let expected = battery.last.seq.saturating_add(1);
+        if telemetry.seq != expected {
+            let held = telemetry.seq == battery.last.seq && telemetry.fp == battery.last.fp
+                || battery.since_checkpoint.iter().any(|held| {
+                    held.position.seq == telemetry.seq && held.position.fp == telemetry.fp
+                });
+            return if held && telemetry.seq > 0 { Verdict::Held } else { Verdict::Gap { expected } };
+        }
+        if cip22_wire::telemetry::fingerprint(&battery.last.fp, telemetry) != telemetry.fp {
+            return Verdict::Fingerprint;
+        }
+        if telemetry.time_ms < battery.last_time_ms {
+            return Verdict::Time;
+        }
+        if battery.since_checkpoint.len() >= RECORDS_SINCE_CHECKPOINT_MAX {
+            return Verdict::CheckpointDue;
+        }
+        Verdict::Next
+    }
+
+    /// Judges a checkpoint. Its signature and its place in the statement chain are judged elsewhere.
+    pub fn judge_checkpoint(&self, checkpoint: &TelemCheckpoint) -> Verdict {
+        let Some(battery) = self.get(&checkpoint.battery) else { return Verdict::Mismatch };
+        let prev = Position { seq: checkpoint.prev_seq, fp: checkpoint.prev_fp };
+        let named = Position { seq: checkpoint.seq, fp: checkpoint.fp };
+        if named == battery.checkpoint && named.seq > 0 && prev != battery.ledger {
+            return Verdict::Held;
+        }
+        let follows = prev == battery.checkpoint || prev == battery.ledger;
+        let held = battery.since_checkpoint.iter().any(|held| {
+            held.position == named
+                && held.time_ms == checkpoint.time_ms
+                && held.segment == checkpoint.segment
+        });
+        // After a divergence the newest record may already be behind a checkpoint that the ledger never took.
+        let again = named == battery.last && prev == battery.ledger;
+        if follows && (held || again) && named.seq > prev.seq { Verdict::Next } else { Verdict::Mismatch }
+    }
+
+    /// Takes in a record that was judged `Next`.
+    pub fn accept(&mut self, telemetry: &BattTelem) {
+        let battery = self.batteries.entry(telemetry.battery).or_default();
+        let position = Position { seq: telemetry.seq, fp: telemetry.fp };
+        battery.last = position;
+        battery.last_time_ms = telemetry.time_ms;
+        let held = Held { position, time_ms: telemetry.time_ms, segment: telemetry.segment };
+        battery.since_checkpoint.push_back(held);
+    }
+
+    /// Takes in a checkpoint statement.
+    pub fn checkpoint(&mut self, id: &BatteryId, statement: &StatementRecord) {
+        let StatementKind::Checkpoint { seq, fp, prev_seq, prev_fp, .. } = &statement.kind else { return };
+        let battery = self.batteries.entry(*id).or_default();
+        let next = Position { seq: *seq, fp: *fp };
+        let prev = Position { seq: *prev_seq, fp: *prev_fp };
+        battery.since_checkpoint.retain(|held| held.position.seq > next.seq);
+        if prev == battery.ledger {
+            // The pile starts again from the ledger: what was pending led nowhere.
+            battery.pending.retain(|pending| pending.in_batch.is_some());
+        }
+        battery.checkpoint = next;
+        let pending = PendingCheckpoint { statement: statement.clone(), prev, next, in_batch: None, tries: 0 };
+        battery.pending.push_back(pending);
+    }
+
+    /// Marks the members of an advance batch.
+    pub fn batched(&mut self, record: &BatchRecord) {
+        for battery in self.batteries.values_mut() {
+            for pending in &mut battery.pending {
+                let statement = &pending.statement;
+                if statement.epoch == record.epoch
+                    && record.members.contains(&(statement.device_id, statement.n))
+                {
+                    pending.in_batch = Some(record.batch);
+                }
+            }
+        }
+    }
+
+    /// The ledger shows a new head under `safe`, whoever moved it.
+    pub fn ledger_moved(&mut self, id: &BatteryId, seq: u32, fp: Hash) {
+        let battery = self.batteries.entry(*id).or_default();
+        if seq <= battery.ledger.seq {
+            return;
+        }
+        battery.ledger = Position { seq, fp };
+        battery.pending.retain(|pending| pending.next.seq > seq);
+        if battery.last.seq < seq {
+            battery.last = battery.ledger;
+            battery.checkpoint = battery.ledger;
+            battery.since_checkpoint.clear();
+        }
+    }
+
+    /// Frees the members of a settled advance batch; returns how many were given up.
+    pub fn release(&mut self, batch: u64) -> u64 {
+        let mut given_up = 0;
+        for battery in self.batteries.values_mut() {
+            for pending in &mut battery.pending {
+                if pending.in_batch == Some(batch) {
+                    pending.in_batch = None;
+                    pending.tries = pending.tries.saturating_add(1);
+                }
+            }
+            let before = battery.pending.len();
+            battery.pending.retain(|pending| pending.tries < SUBMISSION_TRIES_MAX);
+            given_up += (before - battery.pending.len()) as u64;
+        }
+        given_up
+    }
+}
