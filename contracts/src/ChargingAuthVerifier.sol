@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+pragma solidity ^0.8.24;
+
+import { IChargingAuthVerifier } from "./interfaces/IChargingAuthVerifier.sol";
+import { IDeviceRegistry } from "./interfaces/IDeviceRegistry.sol";
+import { IPolicyRegistry } from "./interfaces/IPolicyRegistry.sol";
+import { HeadSignature } from "./libraries/HeadSignature.sol";
+import { KeyBlob } from "./libraries/KeyBlob.sol";
+import { PolicyHistory } from "./libraries/PolicyHistory.sol";
+import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import { EIP712 } from "solady/utils/EIP712.sol";
+
+/// @title ChargingAuthVerifier
+/// @dev Everything the hot path reads is here, pushed by the registries: on eSpace a call to another contract and its cold
+/// slot cost more than the rest of an authorization's checks.
+contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
+    using HeadSignature for HeadSignature.Buffer;
+    using KeyBlob for address;
+    using KeyBlob for uint256;
+    using PolicyHistory for uint256;
+
+    uint256 private constant RECORD_BYTES = 98;
+    uint256 private constant BATCH_HEADER_BYTES = 5;
+    uint256 private constant RING_WORDS_MAX = 65_536;
+
+    uint8 private constant ALREADY_RECORDED = 1;
+    uint8 private constant INACTIVE = 2;
+    uint8 private constant REVOKED = 3;
+    uint8 private constant BAD_SIGNATURE = 4;
+    uint8 private constant BAD_INDEX = 5;
+    uint8 private constant NOT_RECORDED = 6;
+
+    /// @dev No epoch has this number: it would have to begin first.
+    uint256 private constant UNUSED_WORD = uint256(type(uint32).max) << 224;
+    uint256 private constant PAUSED_FLAG = 1 << 255;
+
+    /// @inheritdoc IChargingAuthVerifier
+    IDeviceRegistry public immutable deviceRegistry;
+    /// @inheritdoc IChargingAuthVerifier
+    IPolicyRegistry public immutable policyRegistry;
+    /// @inheritdoc IChargingAuthVerifier
+    uint256 public immutable epochLenBlocks;
+    /// @inheritdoc IChargingAuthVerifier
+    uint256 public immutable ringEpochs;
+
+    /// @dev PolicyHistory in the lower 224 bits, the pause flag in the highest: one read serves both.
+    uint256 private _policies;
+    mapping(uint256 version => bytes32) private _policyHashes;
+    mapping(uint256 group => uint256) private _groupWords;
+    /// @dev {epoch u32 | bitmap224} at epoch % ringEpochs; 0 only where not opened.
+    mapping(uint256 group => uint256[RING_WORDS_MAX]) private _rings;
+    mapping(uint256 group => uint256) private _ringOpened;
+
+    /// @param authority AccessManager that says who may pause.
+    /// @param deviceRegistry_ Pushes groups and makes key blobs.
+    /// @param policyRegistry_ Pushes policies.
+    /// @param epochLenBlocks_ Length of an epoch, in blocks; the registries' own.
+    /// @param ringEpochs_ Epochs of the window.
+    /// @param blockhashReach How far back BLOCKHASH answers, in blocks: 65,535 on eSpace, 256 on Ethereum and anvil.
+    constructor(
+        address authority,
+        IDeviceRegistry deviceRegistry_,
+        IPolicyRegistry policyRegistry_,
+        uint256 epochLenBlocks_,
+        uint256 ringEpochs_,
+        uint256 blockhashReach
+    ) AccessManaged(authority) {
+        if (
+            epochLenBlocks_ == 0 || ringEpochs_ == 0 || ringEpochs_ > RING_WORDS_MAX || epochLenBlocks_ > blockhashReach
+                || (ringEpochs_ + 1) * epochLenBlocks_ > blockhashReach
+        ) {
+            revert RingOutsideReach(epochLenBlocks_, ringEpochs_, blockhashReach);
+        }
+        if (deviceRegistry_.epochLenBlocks() != epochLenBlocks_ || policyRegistry_.epochLenBlocks() != epochLenBlocks_)
+        {
+            revert EpochLengthDiffers(
+                epochLenBlocks_, deviceRegistry_.epochLenBlocks(), policyRegistry_.epochLenBlocks()
+            );
+        }
+        deviceRegistry = deviceRegistry_;
+        policyRegistry = policyRegistry_;
+        epochLenBlocks = epochLenBlocks_;
+        ringEpochs = ringEpochs_;
+    }
+
+    /* RECORDING */
+
+    /// @inheritdoc IChargingAuthVerifier
+    function record(uint32 group, uint32 epoch, bytes calldata records) external returns (uint256 recorded) {
+        HeadSignature.Buffer buffer = _begin(epoch);
+        (uint256 cursor, uint256 end) = _span(records);
+        recorded = _recordGroup(buffer, group, epoch, cursor, end);
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function recordMany(uint32 epoch, bytes calldata batches) external returns (uint256 recorded) {
+        HeadSignature.Buffer buffer = _begin(epoch);
+        if (batches.length == 0) revert MalformedLength(0);
+        uint256 offset;
+        while (offset < batches.length) {
+            if (batches.length - offset < BATCH_HEADER_BYTES) revert MalformedLength(batches.length);
+            uint32 group = uint32(bytes4(batches[offset:offset + 4]));
+            uint256 size = uint256(uint8(batches[offset + 4])) * RECORD_BYTES;
+            offset += BATCH_HEADER_BYTES;
+            if (size == 0 || batches.length - offset < size) revert MalformedLength(batches.length);
+            (uint256 cursor, uint256 end) = _span(batches[offset:offset + size]);
+            recorded += _recordGroup(buffer, group, epoch, cursor, end);
+            offset += size;
+        }
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function extend(uint32 group, uint32 epoch, bytes calldata records) external returns (uint256 extended) {
+        HeadSignature.Buffer buffer = _begin(epoch);
+        buffer.setGroup(group);
+        (uint256 cursor, uint256 end) = _span(records);
+        (uint256 revoked, address keys) = _keysOf(group);
+        uint256 bitmap = _bitmapOf(group, epoch);
+        for (; cursor < end; cursor += RECORD_BYTES) {
+            (uint256 index, uint256 n, bytes32 head) = _headAt(cursor);
+            uint8 reason;
+            if (index >= KeyBlob.INDICES_MAX) reason = BAD_INDEX;
+            else if ((bitmap >> index) & 1 == 0) reason = NOT_RECORDED;
+            else reason = _refusal(buffer, revoked, keys, epoch, index, n, head, cursor);
+
+            uint256 position = (uint256(epoch) << 16) | (index << 8) | n;
+            if (reason == 0) {
+                ++extended;
+                emit HeadExtended(group, position, head);
+            } else {
+                emit RecordSkipped(group, position, reason);
+            }
+        }
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function openRing(uint32 group, uint32 count) external returns (uint32 opened) {
+        if (_groupWords[group] == 0) revert UnknownGroup(group);
+        uint256 from = _ringOpened[group];
+        uint256 to = from + count;
+        if (to > ringEpochs) to = ringEpochs;
+        opened = uint32(to);
+        if (to == from) return opened;
+        uint256[RING_WORDS_MAX] storage ring = _rings[group];
+        for (uint256 i = from; i < to; ++i) {
+            ring[i] = UNUSED_WORD;
+        }
+        _ringOpened[group] = to;
+        emit RingOpened(group, opened);
+    }
+
+    /* FROM THE REGISTRIES */
+
+    /// @inheritdoc IChargingAuthVerifier
+    function pushGroup(uint32 group, uint256 word) external {
+        if (msg.sender != address(deviceRegistry)) revert NotRegistry(msg.sender);
+        _groupWords[group] = word;
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function pushPolicies(uint256 history, uint32 version, bytes32 policyHash) external {
+        if (msg.sender != address(policyRegistry)) revert NotRegistry(msg.sender);
+        _policies = (_policies & PAUSED_FLAG) | history;
+        if (version != 0) _policyHashes[version] = policyHash;
+    }
+
+    /* GOVERNANCE */
+
+    /// @inheritdoc IChargingAuthVerifier
+    function pause() external restricted {
+        _policies |= PAUSED_FLAG;
+        emit Paused(msg.sender);
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function unpause() external restricted {
+        _policies &= ~PAUSED_FLAG;
+        emit Unpaused(msg.sender);
+    }
+
+    /* VIEWS */
+
+    /// @inheritdoc IChargingAuthVerifier
+    function verifyHead(uint32 group, uint8 index, uint32 epoch, uint8 n, bytes32 head, bytes calldata signature)
+        external
+        view
+        returns (bool)
+    {
+        uint256 word = _groupWords[group];
+        uint256 current = block.number / epochLenBlocks;
+        if (word == 0 || signature.length != 64 || index >= KeyBlob.INDICES_MAX) return false;
+        if (epoch > current || current - epoch >= ringEpochs) return false;
+        bytes32 challenge = challengeOf(epoch);
+        bytes32 policyHash = policyAt(epoch);
+        if (challenge == 0 || policyHash == 0) return false;
+
+        HeadSignature.Buffer buffer = HeadSignature.prepare(_domainSeparator(), epoch, challenge, policyHash);
+        buffer.setGroup(group);
+        uint256 cursor;
+        /// @solidity memory-safe-assembly
+        assembly {
+            // _refusal reads a signature 34 bytes into a record.
+            cursor := sub(signature.offset, 34)
+        }
+        return _refusal(buffer, word, _blobOf(group, word), epoch, index, n, head, cursor) == 0;
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function policyAt(uint32 epoch) public view returns (bytes32) {
+        return _policyAt(_policies & ~PAUSED_FLAG, epoch);
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function challengeOf(uint32 epoch) public view returns (bytes32) {
+        return blockhash(uint256(epoch) * epochLenBlocks);
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function currentEpoch() external view returns (uint32) {
+        return uint32(block.number / epochLenBlocks);
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function ringWord(uint32 group, uint32 epoch) external view returns (uint32 wordEpoch, uint224 bitmap) {
+        uint256 word = _rings[group][epoch % ringEpochs];
+        if (word == 0) revert RingNotOpen(group, epoch);
+        return (uint32(word >> 224), uint224(word));
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function ringOpened(uint32 group) external view returns (uint32) {
+        return uint32(_ringOpened[group]);
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function groupWord(uint32 group) external view returns (uint256) {
+        return _groupWords[group];
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function paused() external view returns (bool) {
+        return _policies & PAUSED_FLAG != 0;
+    }
+
+    /* INTERNAL */
+
+    /// @dev What concerns the whole call: pause, window, challenge, policy.
+    function _begin(uint32 epoch) private view returns (HeadSignature.Buffer) {
+        uint256 policies = _policies;
+        if (policies & PAUSED_FLAG != 0) revert RecordingPaused();
+        uint256 current = block.number / epochLenBlocks;
+        if (epoch > current) revert EpochInFuture(epoch, uint32(current));
+        if (current - epoch >= ringEpochs) revert EpochOlderThanRing(epoch, uint32(current - ringEpochs + 1));
+        bytes32 challenge = challengeOf(epoch);
+        if (challenge == 0) revert ChallengeUnavailable(epoch);
+        bytes32 policyHash = _policyAt(policies, epoch);
+        if (policyHash == 0) revert NoPolicy(epoch);
+        return HeadSignature.prepare(_domainSeparator(), epoch, challenge, policyHash);
+    }
+
+    /// @dev Takes whole records of one group.
+    function _recordGroup(HeadSignature.Buffer buffer, uint32 group, uint32 epoch, uint256 cursor, uint256 end)
+        private
+        returns (uint256 recorded)
+    {
+        buffer.setGroup(group);
+        (uint256 revoked, address keys) = _keysOf(group);
+        uint256 bitmap = _bitmapOf(group, epoch);
+        // Unchecked: nothing here can overflow, and the checks are 40 gas a record.
+        unchecked {
+            for (; cursor < end; cursor += RECORD_BYTES) {
+                (uint256 index, uint256 n, bytes32 head) = _headAt(cursor);
+                uint8 reason;
+                if (index >= KeyBlob.INDICES_MAX) reason = BAD_INDEX;
+                else if ((bitmap >> index) & 1 != 0) reason = ALREADY_RECORDED;
+                else reason = _refusal(buffer, revoked, keys, epoch, index, n, head, cursor);
+
+                uint256 position = (uint256(epoch) << 16) | (index << 8) | n;
+                if (reason == 0) {
+                    bitmap |= 1 << index;
+                    ++recorded;
+                    emit HeadRecorded(group, position, head);
+                } else {
+                    emit RecordSkipped(group, position, reason);
+                }
+            }
+        }
+        // _bitmapOf refused a word of zero, so this never makes a new slot.
+        if (recorded != 0) _rings[group][epoch % ringEpochs] = (uint256(epoch) << 224) | bitmap;
+    }
+
+    /// @dev Why the pile's signature cannot be used, 0 if it can. The signature stands 34 bytes after `cursor` in calldata.
+    function _refusal(
+        HeadSignature.Buffer buffer,
+        uint256 revoked,
+        address keys,
+        uint32 epoch,
+        uint256 index,
+        uint256 n,
+        bytes32 head,
+        uint256 cursor
+    ) private view returns (uint8) {
+        if ((revoked >> index) & 1 != 0) return REVOKED;
+        uint256 entry = keys.entryAt(index);
+        if (entry == 0) return BAD_INDEX;
+        if (epoch < entry.activeFrom() || epoch > entry.activeUntil()) return INACTIVE;
+        bytes32 r;
+        uint256 yParityAndS;
+        /// @solidity memory-safe-assembly
+        assembly {
+            r := calldataload(add(cursor, 34))
+            yParityAndS := calldataload(add(cursor, 66))
+        }
+        if (n == 0 || !buffer.signedBy(entry.keyOf(), index, n, head, r, yParityAndS)) return BAD_SIGNATURE;
+        return 0;
+    }
+
+    function _keysOf(uint32 group) private view returns (uint256 revoked, address keys) {
+        revoked = _groupWords[group];
+        if (revoked == 0) revert UnknownGroup(group);
+        keys = _blobOf(group, revoked);
+    }
+
+    function _blobOf(uint32 group, uint256 word) private view returns (address) {
+        return KeyBlob.addressOf(address(deviceRegistry), group, uint32(word >> 224));
+    }
+
+    /// @dev Bits recorded for the epoch. A word of another epoch is an older one, because the epoch is in the window.
+    function _bitmapOf(uint32 group, uint32 epoch) private view returns (uint256) {
+        uint256 word = _rings[group][epoch % ringEpochs];
+        if (word == 0) revert RingNotOpen(group, epoch);
+        return word >> 224 == epoch ? uint224(word) : 0;
+    }
+
+    function _policyAt(uint256 history, uint32 epoch) private view returns (bytes32 policyHash) {
+        (uint32 version, bool older) = history.versionAt(epoch);
+        if (version != 0) policyHash = _policyHashes[version];
+        else if (!older) return 0;
+        // Not pushed here: attached after that version, or older than the history reaches.
+        if (policyHash == 0) policyHash = policyRegistry.policyAt(epoch);
+    }
+
+    /// @dev Calldata positions of the first record and of the end.
+    function _span(bytes calldata records) private pure returns (uint256 cursor, uint256 end) {
+        if (records.length == 0 || records.length % RECORD_BYTES != 0) revert MalformedLength(records.length);
+        /// @solidity memory-safe-assembly
+        assembly {
+            cursor := records.offset
+            end := add(at, records.length)
+        }
+    }
+
+    function _headAt(uint256 cursor) private pure returns (uint256 index, uint256 n, bytes32 head) {
+        /// @solidity memory-safe-assembly
+        assembly {
+            let word := calldataload(cursor)
+            index := byte(0, word)
+            n := byte(1, word)
+            head := calldataload(add(cursor, 2))
+        }
+    }
+
+    function _domainNameAndVersion() internal pure override returns (string memory, string memory) {
+        return ("CIP-22", "2");
+    }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+pragma solidity ^0.8.24;
+
+import { IDeviceRegistry } from "./IDeviceRegistry.sol";
+
+/// @title The recorded head of every battery's telemetry
+/// @notice One word per battery: keccak256(seq ‖ fp) of the newest checkpoint. A head moves only by a CHECKPOINT statement that
+/// a pile signed and whose previous (seq, fp) is the stored one, so a rewrite of recorded telemetry is refused.
+/// @dev What is proven is that a registered pile signed it, not that a battery measured it. A fork between piles is refused, not
+/// judged: whose branch is right is not for this contract.
+///
+/// The signature is checked by the verifiers attached to the device registry, newest first: a pile signs in one verifier's domain,
+/// and it counts while that verifier is attached.
+interface IBatteryLedger {
+    /// @notice A CHECKPOINT statement and the chain it stands in (docs/protocol.md §5.1).
+    /// @param deviceId The pile that signed.
+    /// @param group Its group in that epoch.
+    /// @param index Its index in that epoch.
+    /// @param epoch Epoch of the statement.
+    /// @param n Position of the CHECKPOINT in the pile's chain of that epoch; the signed n is n + later.length.
+    /// @param battery The battery's identity.
+    /// @param segment The charge's sid.
+    /// @param seq Number of the newest record covered; above prevSeq.
+    /// @param time The pile's time of that record, Unix milliseconds.
+    /// @param fp SHA3-256 chained fingerprint of that record.
+    /// @param prevSeq The recorded head's seq, 0 if none.
+    /// @param prevFp The recorded head's fingerprint, 0 if none.
+    /// @param prevHead Statement chain before this statement.
+    /// @param later Struct hashes of the statements after it, in order, up to the signed one.
+    /// @param signature The pile's over Head, 64 bytes (EIP-2098).
+    struct Advance {
+        bytes32 deviceId;
+        uint32 group;
+        uint8 index;
+        uint32 epoch;
+        uint8 n;
+        bytes32 battery;
+        bytes16 segment;
+        uint32 seq;
+        uint64 time;
+        bytes32 fp;
+        uint32 prevSeq;
+        bytes32 prevFp;
+        bytes32 prevHead;
+        bytes32[] later;
+        bytes signature;
+    }
+
+    /// @notice The battery's head moved from prevSeq to seq.
+    event BatteryAdvanced(
+        bytes32 indexed battery,
+        bytes32 indexed deviceId,
+        uint32 seq,
+        bytes32 fp,
+        bytes16 segment,
+        uint64 time,
+        uint32 prevSeq
+    );
+    /// @notice An item was passed over. Reason: 1 prev differs from the recorded head, 2 bad signature (or revoked, inactive, outside
+    /// the window), 3 device unknown or (group, index) never its own, 4 seq not above prevSeq.
+    event AdvanceSkipped(bytes32 indexed battery, uint32 seq, uint8 reason);
+
+    /// @notice Moves heads. Anyone may call it. Items are taken in order, so one call may move a battery several times; an item
+    /// that cannot be used is skipped.
+    /// @return advanced Heads moved.
+    function advance(Advance[] calldata items) external returns (uint256 advanced);
+
+    /// @notice Stops {advance}. Guardian only.
+    function pause() external;
+
+    /// @notice Ends the pause. Governance only.
+    function unpause() external;
+
+    /// @notice keccak256(abi.encodePacked(seq, fp)) of the newest checkpoint, 0 when none.
+    function headOf(bytes32 battery) external view returns (bytes32 headHash);
+
+    /// @notice The registry that knows the piles.
+    function deviceRegistry() external view returns (IDeviceRegistry);
+}
