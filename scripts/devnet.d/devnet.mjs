@@ -15,6 +15,7 @@ async function main() {
     options: {
       dir: { type: "string", default: path.join(HERE, "../../target/devnet") },
       from: { type: "string" },
+      "owner-pid": { type: "string" },
       port: { type: "string", default: "8545" },
       "ws-port": { type: "string" },
       "native-port": { type: "string", default: "0" },
@@ -42,6 +43,7 @@ async function up(options) {
 
   const blockIntervalMs = wholeNumber("--block-interval-ms", options["block-interval-ms"], 20, 60_000);
   const timeoutS = wholeNumber("--start-timeout-s", options["start-timeout-s"], 1, 3_600);
+  const owner = options["owner-pid"] ? [String(wholeNumber("--owner-pid", options["owner-pid"], 1, 2 ** 22))] : [];
   const ports = await choosePorts(options, readState(dir));
   const accounts = JSON.parse(fs.readFileSync(path.join(HERE, "accounts.json"), "utf8"));
 
@@ -52,7 +54,7 @@ async function up(options) {
 
   const logFile = path.join(dir, "node.log");
   const log = fs.openSync(logFile, "a");
-  const child = spawn(process.execPath, [path.join(HERE, "run-node.mjs"), configFile], {
+  const child = spawn(process.execPath, [path.join(HERE, "run-node.mjs"), configFile, ...owner], {
     cwd: dir,
     detached: true,
     stdio: ["ignore", log, log],
