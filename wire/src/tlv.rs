@@ -5,54 +5,63 @@ use crate::error::{DecodeError, EncodeError};
 /// Reads fields in the order of their tags.
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
-    last_tag: Option<u8>,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) const fn new(payload: &'a [u8]) -> Self {
-        Self { rest: payload, last_tag: None }
+    /// Checks the form of the whole payload, so that a broken one is told from one that lacks a field.
+    pub(crate) fn new(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let (mut rest, mut last_tag) = (payload, None);
+        while let Some(field) = split_field(rest)? {
+            if last_tag.is_some_and(|last| field.tag <= last) {
+                return Err(DecodeError::MalformedTlv);
+            }
+            last_tag = Some(field.tag);
+            rest = field.rest;
+        }
+        Ok(Self { rest: payload })
     }
 
     /// The value of `tag`, or `None` if the payload does not hold it. To be asked for every known tag, in order.
     fn take(&mut self, tag: u8) -> Result<Option<&'a [u8]>, DecodeError> {
-        while let Some((next, value, rest)) = self.peek()? {
-            if next > tag {
+        while let Some(field) = split_field(self.rest)? {
+            if field.tag > tag {
                 return Ok(None);
             }
-            self.rest = rest;
-            self.last_tag = Some(next);
-            if next == tag {
-                return Ok(Some(value));
+            self.rest = field.rest;
+            if field.tag == tag {
+                return Ok(Some(field.value));
             }
-            skip_unknown(next)?;
+            skip_unknown(field.tag)?;
         }
         Ok(None)
     }
 
     /// Checks what follows the last known field.
     pub(crate) fn finish(mut self) -> Result<(), DecodeError> {
-        while let Some((next, _, rest)) = self.peek()? {
-            skip_unknown(next)?;
-            self.rest = rest;
-            self.last_tag = Some(next);
+        while let Some(field) = split_field(self.rest)? {
+            skip_unknown(field.tag)?;
+            self.rest = field.rest;
         }
         Ok(())
     }
+}
 
-    #[allow(clippy::type_complexity, reason = "tag, value and rest; named by its only two callers")]
-    fn peek(&self) -> Result<Option<(u8, &'a [u8], &'a [u8])>, DecodeError> {
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
-        let ([tag, high, low], rest) =
-            self.rest.split_first_chunk::<FIELD_HEADER_BYTES>().ok_or(DecodeError::MalformedTlv)?;
-        let len = usize::from(u16::from_be_bytes([*high, *low]));
-        let (value, rest) = rest.split_at_checked(len).ok_or(DecodeError::MalformedTlv)?;
-        if self.last_tag.is_some_and(|last| *tag <= last) {
-            return Err(DecodeError::MalformedTlv);
-        }
-        Ok(Some((*tag, value, rest)))
+struct RawField<'a> {
+    tag: u8,
+    value: &'a [u8],
+    rest: &'a [u8],
+}
+
+/// The field at the start of `bytes`; `None` at the end of the payload.
+fn split_field(bytes: &[u8]) -> Result<Option<RawField<'_>>, DecodeError> {
+    if bytes.is_empty() {
+        return Ok(None);
     }
+    let ([tag, high, low], rest) =
+        bytes.split_first_chunk::<FIELD_HEADER_BYTES>().ok_or(DecodeError::MalformedTlv)?;
+    let len = usize::from(u16::from_be_bytes([*high, *low]));
+    let (value, rest) = rest.split_at_checked(len).ok_or(DecodeError::MalformedTlv)?;
+    Ok(Some(RawField { tag: *tag, value, rest }))
 }
 
 const fn skip_unknown(tag: u8) -> Result<(), DecodeError> {
@@ -205,7 +214,7 @@ macro_rules! fields {
 
         impl<$lt> $name $(<$own>)? {
             fn take_fields(payload: &$lt [u8]) -> Result<Self, $crate::DecodeError> {
-                let mut reader = $crate::tlv::Reader::new(payload);
+                let mut reader = $crate::tlv::Reader::new(payload)?;
                 let fields = Self {
                     $($field: $crate::tlv::Field::take(
                         &mut reader,
