@@ -346,7 +346,7 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
         /// @solidity memory-safe-assembly
         assembly {
             cursor := records.offset
-            end := add(at, records.length)
+            end := add(cursor, records.length)
         }
     }
 
