@@ -37,7 +37,8 @@ enum AckState {
     Due,
     /// The statement's number.
     Sent(u64),
-    Held,
+    /// The gateway holds the acknowledgement, or refused it for good.
+    Settled,
 }
 
 /// A policy whose chunks are arriving.
@@ -87,7 +88,7 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
             let policy = PolicyRecord::decode(bytes).ok_or(Error::CorruptRecord(slot))?;
             let mut held = hold(&policy).ok_or(Error::CorruptRecord(slot))?;
             if held.version <= self.chain.acked_version {
-                held.ack = AckState::Held;
+                held.ack = AckState::Settled;
             }
             self.place(slot, held);
         }
@@ -155,7 +156,7 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
         }
         let held = hold(policy).ok_or(Refusal::field(NackCode::FieldValue, 5))?;
         if let Some(same) = self.held_mut().find(|held| held.hash == hash) {
-            if same.ack == AckState::Held {
+            if same.ack == AckState::Settled {
                 same.ack = AckState::Due;
             }
             return Ok(());
@@ -238,10 +239,10 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
         let Some(held) = self.held_mut().find(|held| held.ack == AckState::Sent(number)) else {
             return;
         };
-        held.ack = AckState::Held;
+        held.ack = AckState::Settled;
         let version = held.version;
         // Durable with the next statement; until then a restart only acknowledges once more.
-        if self.held().all(|policy| policy.version > version || policy.ack == AckState::Held) {
+        if self.held().all(|policy| policy.version > version || policy.ack == AckState::Settled) {
             self.chain.acked_version = self.chain.acked_version.max(version);
         }
         self.events.push(Event::PolicyAcked { version });
@@ -250,7 +251,7 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
     /// The gateway refused the statement `number`; with `again` it is signed anew in the newest epoch.
     pub(crate) fn policy_ack_refused(&mut self, number: u64, again: bool) {
         if let Some(held) = self.held_mut().find(|held| held.ack == AckState::Sent(number)) {
-            held.ack = if again { AckState::Due } else { AckState::Held };
+            held.ack = if again { AckState::Due } else { AckState::Settled };
         }
     }
 

@@ -85,7 +85,7 @@ impl<'a> Retransmit<'a> {
 
     /// Copies the next due frame to `out`: authorization and charge before telemetry. `None` also if `out` is too short.
     pub(crate) fn send(&mut self, now_ms: u64, out: &mut [u8]) -> Option<usize> {
-        let due = |entry: &Entry| entry.due_ms.is_some_and(|at| at <= now_ms);
+        let due = |entry: &Entry| entry.due_ms.is_some_and(|at| at <= now_ms) && !self.overtakes(entry);
         let at = self
             .position(|entry| due(entry) && !is_telemetry(entry.label.frame_type))
             .or_else(|| self.position(due))?;
@@ -144,6 +144,14 @@ impl<'a> Retransmit<'a> {
     /// Earliest moment at which a frame may be sent, ms.
     pub(crate) fn next_due_ms(&self) -> Option<u64> {
         self.live().filter_map(|entry| entry.due_ms).min()
+    }
+
+    /// Whether a record would be sent before one that was made earlier and waits for its time.
+    fn overtakes(&self, entry: &Entry) -> bool {
+        entry.is(FrameType::BattTelem)
+            && self.live().take_while(|earlier| earlier.label != entry.label).any(|earlier| {
+                earlier.is(FrameType::BattTelem) && !earlier.sent() && earlier.due_ms > entry.due_ms
+            })
     }
 
     fn live(&self) -> impl Iterator<Item = &Entry> {

@@ -270,6 +270,12 @@ impl<'a, S: Storage, C: Clock, E: Entropy> Session<'a, S, C, E> {
         self.chain.epoch
     }
 
+    /// Whether this gateway announced the newest accepted epoch on this connection: only then are statements signed.
+    #[must_use]
+    pub const fn is_epoch_open(&self) -> bool {
+        self.epoch_open()
+    }
+
     /// Unix time, ms, as the gateway named it last and the clock went on since; `None` before the first HELLO_ACK.
     #[must_use]
     pub fn unix_ms(&self) -> Option<u64> {
@@ -308,6 +314,9 @@ impl<'a, S: Storage, C: Clock, E: Entropy> Session<'a, S, C, E> {
             self.rx_len = self.rx_len.saturating_add(len);
             rest = later;
             let taken = self.read_frames();
+            if matches!(self.link, Link::Closing) {
+                return bytes.len();
+            }
             if rest.is_empty() || (taken == 0 && len == 0) {
                 return bytes.len().saturating_sub(rest.len());
             }
@@ -354,7 +363,9 @@ impl<'a, S: Storage, C: Clock, E: Entropy> Session<'a, S, C, E> {
         self.read_frames();
         self.work();
         let now_ms = self.clock.now_ms();
-        if let Some(len) = self.send_nack(out) {
+        if matches!(self.link, Link::Hello { .. } | Link::Up | Link::Closing)
+            && let Some(len) = self.send_nack(out)
+        {
             return Some(len);
         }
         match self.link {

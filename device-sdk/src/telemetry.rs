@@ -160,13 +160,17 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
         if seq == 0 && fp != FIRST_FINGERPRINT {
             return Err(Refusal::field(NackCode::FieldValue, 3));
         }
-        if ledger.0 > seq || (ledger.0 == 0 && ledger.1 != FIRST_FINGERPRINT) {
-            return Err(Refusal::field(NackCode::FieldValue, 4));
+        if ledger.0 == 0 && ledger.1 != FIRST_FINGERPRINT {
+            return Err(Refusal::field(NackCode::FieldValue, 5));
         }
+        // What the ledger holds was durable at some gateway, even if not at this one.
+        let (seq, fp) = if ledger.0 > seq { ledger } else { (seq, fp) };
         self.retransmit.remove(|entry| entry.is(FrameType::TelemHead) && entry.sent());
         let asked = battery.asking.take();
         if asked == Some(Question::Head) {
-            (battery.seq, battery.fp, battery.durable) = (seq, fp, None);
+            (battery.seq, battery.fp) = (seq, fp);
+            battery.durable = battery.durable.filter(|durable| (durable.seq, durable.fp) == (seq, fp));
+            battery.checkpoint_due = battery.checkpoint_due.map(|due| due.min(seq));
             let battery = battery.id;
             self.events.push(Event::TelemHead { battery, seq, ledger_seq: ledger.0 });
         }
