@@ -1,0 +1,264 @@
+//! What goes to the chain next. [`plan`] is a pure function of the state, so that a restart plans the same again.
+//!
+//! A chain is carried when its epoch is closed: a newer one was announced and the grace for frames on their way is over.
+//! `record` sets a pile's bit once; what comes later, or what a stranger's early record left out, goes by `extend`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cip22_wire::{Address, DeviceId};
+use metrics::{counter, gauge};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::chain::contracts::{self, Advance, RecordBytes};
+use crate::deployment::Deployment;
+use crate::gateway::{Announced, Gateway};
+use crate::journal::Record;
+use crate::journal::record::{BatchKind, BatchRecord, StatementKind, StatementRecord};
+use crate::limits::RECORDS_PER_BATCH_MAX;
+use crate::state::{PileChain, State};
+
+/// Bounds of a batch, and where it goes.
+#[derive(Debug, Clone)]
+pub struct BatchSettings {
+    /// Time after a new epoch's announcement during which the old one's frames are still awaited, ms.
+    pub close_grace_ms: u64,
+    /// Records in a `recordMany` or `extend` call.
+    pub records_max: usize,
+    /// Items in an `advance` call.
+    pub advance_max: usize,
+    /// Deployment.
+    pub deployment: Deployment,
+}
+
+/// How often the planner looks, ms.
+const PLAN_INTERVAL_MS: u64 = 200;
+
+/// Cuts batches until told to stop, and hands each to the submitter once it is durable.
+pub async fn run(
+    gateway: Arc<Gateway>,
+    settings: BatchSettings,
+    submitter: mpsc::Sender<BatchRecord>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = gateway.failed.cancelled() => return,
+            () = gateway.clock.sleep(Duration::from_millis(PLAN_INTERVAL_MS)) => {}
+        }
+        for batch in cut(&gateway, &settings).await {
+            if submitter.send(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[tracing::instrument(name = "batch", skip_all)]
+async fn cut(gateway: &Gateway, settings: &BatchSettings) -> Vec<BatchRecord> {
+    let Some(announced) = *gateway.announced().borrow() else { return Vec::new() };
+    let oldest_epoch = gateway.oldest_epoch();
+    let (batches, durable) = {
+        let mut state = gateway.state();
+        let expired = state.expire_before(oldest_epoch);
+        if expired > 0 {
+            counter!("statements_expired_total").increment(expired);
+            tracing::error!(expired, oldest_epoch, "statements left the ring before they were recorded");
+        }
+        let batches = plan(&state, &announced, gateway.clock.monotonic_ms(), oldest_epoch, settings);
+        gauge!("chains_uncovered").set(state.uncovered.len() as f64);
+        if batches.is_empty() {
+            return Vec::new();
+        }
+        let records = batches.iter().cloned().map(Record::BatchCut).collect();
+        let durable = gateway.commit(&mut state, records);
+        (batches, durable)
+    };
+    for batch in &batches {
+        tracing::info!(
+            batch = batch.batch,
+            kind = ?batch.kind,
+            epoch = batch.epoch,
+            members = batch.members.len(),
+            bytes = batch.calldata.len(),
+            "batch cut"
+        );
+        counter!("batches_cut_total", "kind" => kind_label(batch.kind)).increment(1);
+    }
+    if durable.await.is_ok() { batches } else { Vec::new() }
+}
+
+/// Label of a kind for metrics.
+pub fn kind_label(kind: BatchKind) -> &'static str {
+    match kind {
+        BatchKind::Record => "record",
+        BatchKind::Extend => "extend",
+        BatchKind::Advance => "advance",
+    }
+}
+
+/// The batches that may be cut now, numbered from the state's newest on.
+pub fn plan(
+    state: &State,
+    announced: &Announced,
+    now_ms: u64,
+    oldest_epoch: u32,
+    settings: &BatchSettings,
+) -> Vec<BatchRecord> {
+    let in_grace = now_ms < announced.at_ms.saturating_add(settings.close_grace_ms);
+    let current = announced.epoch.epoch;
+    let closed = |epoch: u32| {
+        epoch >= oldest_epoch && (epoch.saturating_add(1) < current || (epoch < current && !in_grace))
+    };
+    let mut next = state.last_batch;
+    let mut number = || {
+        next = next.saturating_add(1);
+        next
+    };
+    let mut batches = plan_heads(state, &closed, settings, &mut number);
+    batches.extend(plan_advances(state, &closed, settings, &mut number));
+    batches
+}
+
+/// A pile's newest head, ready to go.
+struct Ready {
+    device_id: DeviceId,
+    group: u32,
+    n: u8,
+    record: RecordBytes,
+}
+
+fn plan_heads(
+    state: &State,
+    closed: &dyn Fn(u32) -> bool,
+    settings: &BatchSettings,
+    number: &mut dyn FnMut() -> u64,
+) -> Vec<BatchRecord> {
+    let mut fresh: BTreeMap<u32, Vec<Ready>> = BTreeMap::new();
+    let mut recorded: BTreeMap<(u32, u32), Vec<Ready>> = BTreeMap::new();
+    for (epoch, group, index) in state.uncovered.iter().filter(|(epoch, ..)| closed(*epoch)) {
+        let Some(chain) = state.chains.get(&(*group, *index, *epoch)) else { continue };
+        let Some(ready) = ready(chain, *group, *index) else { continue };
+        if chain.recorded {
+            recorded.entry((*epoch, *group)).or_default().push(ready);
+        } else {
+            fresh.entry(*epoch).or_default().push(ready);
+        }
+    }
+    let records_max = settings.records_max.clamp(1, RECORDS_PER_BATCH_MAX);
+    let verifier = settings.deployment.verifier();
+    let mut batches = Vec::new();
+    for (epoch, ready) in &fresh {
+        for part in ready.chunks(records_max) {
+            let mut groups: Vec<(u32, Vec<RecordBytes>)> = Vec::new();
+            for one in part {
+                match groups.last_mut() {
+                    Some((group, records)) if *group == one.group => records.push(one.record),
+                    _ => groups.push((one.group, vec![one.record])),
+                }
+            }
+            let calldata = contracts::record_many_calldata(*epoch, &groups);
+            batches.push(batch(BatchKind::Record, *epoch, verifier, calldata, part, settings, number()));
+        }
+    }
+    for ((epoch, group), ready) in &recorded {
+        for part in ready.chunks(records_max) {
+            let records: Vec<RecordBytes> = part.iter().map(|one| one.record).collect();
+            let calldata = contracts::extend_calldata(*group, *epoch, &records);
+            batches.push(batch(BatchKind::Extend, *epoch, verifier, calldata, part, settings, number()));
+        }
+    }
+    batches
+}
+
+fn ready(chain: &PileChain, group: u32, index: u8) -> Option<Ready> {
+    let (n, entry) = chain.statements.last_key_value()?;
+    if chain.in_batch.is_some() || chain.given_up || *n <= chain.covered_n {
+        return None;
+    }
+    let record = RecordBytes { index, n: *n, head: entry.head, signature: entry.signature };
+    Some(Ready { device_id: chain.device_id, group, n: *n, record })
+}
+
+fn batch(
+    kind: BatchKind,
+    epoch: u32,
+    to: Address,
+    calldata: Vec<u8>,
+    part: &[Ready],
+    settings: &BatchSettings,
+    batch: u64,
+) -> BatchRecord {
+    let members = part.iter().map(|one| (one.device_id, one.n)).collect();
+    let expires_block = settings.deployment.expires_block(epoch);
+    BatchRecord { batch, kind, epoch, to, calldata, members, expires_block }
+}
+
+/// Checkpoints whose predecessor is the ledger's head, and those that follow them. One batch at a time carries a battery.
+fn plan_advances(
+    state: &State,
+    closed: &dyn Fn(u32) -> bool,
+    settings: &BatchSettings,
+    number: &mut dyn FnMut() -> u64,
+) -> Vec<BatchRecord> {
+    let mut by_epoch: BTreeMap<u32, Vec<&StatementRecord>> = BTreeMap::new();
+    for (_, battery) in state.batteries.iter() {
+        if battery.pending.iter().any(|pending| pending.in_batch.is_some()) {
+            continue;
+        }
+        let mut head = battery.ledger;
+        let mut epoch = None;
+        for pending in &battery.pending {
+            let statement = &pending.statement;
+            if pending.prev != head || !closed(statement.epoch) || epoch.is_some_and(|e| e != statement.epoch) {
+                break;
+            }
+            by_epoch.entry(statement.epoch).or_default().push(statement);
+            epoch = Some(statement.epoch);
+            head = pending.next;
+        }
+    }
+    let mut batches = Vec::new();
+    for (epoch, statements) in by_epoch {
+        for part in statements.chunks(settings.advance_max.max(1)) {
+            let items: Vec<Advance> = part.iter().filter_map(|statement| advance(statement)).collect();
+            batches.push(BatchRecord {
+                batch: number(),
+                kind: BatchKind::Advance,
+                epoch,
+                to: settings.deployment.battery_ledger,
+                calldata: contracts::advance_calldata(&items),
+                members: part.iter().map(|statement| (statement.device_id, statement.n)).collect(),
+                expires_block: settings.deployment.expires_block(epoch),
+            });
+        }
+    }
+    batches
+}
+
+fn advance(statement: &StatementRecord) -> Option<Advance> {
+    let StatementKind::Checkpoint { battery, segment, seq, time_ms, fp, prev_seq, prev_fp } = &statement.kind
+    else {
+        return None;
+    };
+    Some(Advance {
+        device_id: statement.device_id,
+        group: statement.group,
+        index: statement.index,
+        epoch: statement.epoch,
+        n: statement.n,
+        battery: *battery,
+        segment: *segment,
+        seq: *seq,
+        time_ms: *time_ms,
+        fp: *fp,
+        prev_seq: *prev_seq,
+        prev_fp: *prev_fp,
+        prev_head: statement.prev_head,
+        later: Vec::new(),
+        signature: statement.signature.as_slice().try_into().ok()?,
+    })
+}

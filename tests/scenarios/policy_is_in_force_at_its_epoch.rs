@@ -1,0 +1,54 @@
+//! A governed tariff change: pushed ahead, in force at its epoch, the older one refused for that and later epochs.
+
+use alloy::sol_types::SolCall;
+use cip22_wire::{FrameType, NackCode};
+use system_tests::chain::{policyAtCall, recordCall};
+use system_tests::snapshot::forge_script;
+use system_tests::world::World;
+
+#[tokio::test]
+async fn a_scheduled_policy_reaches_the_pile_and_is_the_only_one_from_its_epoch_on() {
+    let world = World::new();
+    let relayer = world.launch().start();
+    let mut pile = world.connected_pile(0, &relayer).await;
+    let (_, _, old_hash) = pile.policies[0];
+    forge_script("SchedulePolicy", &world.node, &world.snapshot.deployment(), "deployer", &[]);
+    while pile.policies.len() < 2 {
+        pile.expect(&[FrameType::SetPolicy]).await;
+    }
+    let (version, first_epoch, new_hash) = pile.policies[1];
+    assert_eq!(version, 2);
+    assert!(pile.epoch.unwrap().epoch < first_epoch, "pushed before it is in force");
+    let ack = pile.policy_ack(version, first_epoch, new_hash);
+    pile.send(&ack).await;
+    pile.expect(&[FrameType::Ack]).await;
+    assert_eq!(relayer.status()["policy_acks"]["2"], 1);
+
+    while pile.epoch.unwrap().epoch < first_epoch {
+        pile.expect(&[FrameType::Epoch]).await;
+    }
+    let epoch = pile.epoch.unwrap();
+    assert_eq!(epoch.policy_hash, new_hash);
+    let at = |epoch| policyAtCall { epoch };
+    assert_eq!(world.chain.view(world.chain.verifier, at(first_epoch)).await.0, new_hash);
+    assert_eq!(world.chain.view(world.chain.verifier, at(first_epoch - 1)).await.0, old_hash);
+
+    let ticket = pile.ticket().await;
+    let stale = pile.answer_under(&ticket, &old_hash);
+    pile.send(&stale.response).await;
+    assert_eq!(pile.expect_nack().await, NackCode::StalePolicy);
+    pile.chain = (0, [0; 32]);
+    let answer = pile.answer(&ticket);
+    pile.send(&answer.response).await;
+    pile.expect_grant(&ticket).await;
+
+    let mut under_old = epoch;
+    under_old.policy_hash = old_hash;
+    let other = world.connected_pile(1, &relayer).await;
+    let place = other.place.unwrap();
+    let records = other.record_bytes(&under_old, 1, [1; 32]);
+    let call = recordCall { group: place.group, epoch: epoch.epoch, records: records.into() };
+    let stranger = world.node.info.account("stranger").clone();
+    world.chain.send(&stranger, world.chain.verifier, call.abi_encode()).await;
+    assert!(world.chain.heads_of(place.group, place.index, epoch.epoch).await.is_empty(), "the contract refuses it too");
+}

@@ -1,0 +1,10 @@
+//! What scenarios are made of: a real node from a deployed snapshot, the relayer as a process, and piles that do as they are told.
+//!
+//! Everything panics on trouble: a scenario that cannot be set up has failed.
+
+pub mod chain;
+pub mod node;
+pub mod pile;
+pub mod relayer;
+pub mod snapshot;
+pub mod world;

@@ -1,0 +1,137 @@
+//! The chain that every scenario starts from: contracts deployed, piles registered, old enough for `safe` to cover an epoch.
+//!
+//! It is made once, under a lock, and kept in the target folder under a name that changes with whatever it was made from.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::node::{Node, repository, run};
+
+/// Piles in the snapshot; the last ones are for scenarios that revoke.
+pub const PILES: usize = 8;
+
+/// A stopped chain with everything that belongs to it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    dir: PathBuf,
+}
+
+impl Snapshot {
+    /// Finds it, or makes it.
+    #[allow(clippy::disallowed_methods, reason = "scenarios work on real files")]
+    pub fn get() -> Self {
+        let root = target().join("scenarios");
+        fs::create_dir_all(&root).expect("target folder is writable");
+        let lock = File::create(root.join("snapshot.lock")).expect("lock file");
+        lock.lock().expect("lock");
+        let dir = root.join(format!("snapshot-{:016x}", fingerprint()));
+        let snapshot = Self { dir };
+        if !snapshot.dir.join("done").exists() {
+            let _ = fs::remove_dir_all(&snapshot.dir);
+            snapshot.make();
+            fs::write(snapshot.dir.join("done"), b"").expect("marker");
+        }
+        snapshot
+    }
+
+    /// The stopped devnet.
+    pub fn chain(&self) -> PathBuf {
+        self.dir.join("chain")
+    }
+
+    /// The deployment file.
+    pub fn deployment(&self) -> PathBuf {
+        self.dir.join("deployment.json")
+    }
+
+    /// The folder of the fleet: `fleet.json`, `pki/`, `gateway.key`, `site.secret`.
+    pub fn fleet(&self) -> PathBuf {
+        self.dir.join("fleet")
+    }
+
+    fn make(&self) {
+        fs::create_dir_all(&self.dir).expect("snapshot folder");
+        let mut provision = Command::new(program("cip22-fleet"));
+        provision.arg("provision").arg("--out").arg(self.fleet());
+        run(provision.args(["--count", &PILES.to_string()]));
+        let node = Node::start(&self.chain(), None, 100);
+        self.script("Deploy", &node, "deployer", &[]);
+        let fleet = self.fleet().join("fleet.json");
+        self.script("RegisterFleet", &node, "deployer", &[("FLEET_FILE", fleet.as_path())]);
+        crate::chain::wait_for_safe(&node.info.rpc_url, 200);
+        node.stop();
+    }
+
+    fn script(&self, name: &str, node: &Node, sender: &str, env: &[(&str, &Path)]) {
+        forge_script(name, node, &self.deployment(), sender, env);
+    }
+}
+
+/// Runs `contracts/script/<name>.s.sol` against a node, as an operator would.
+pub fn forge_script(name: &str, node: &Node, deployment: &Path, sender: &str, env: &[(&str, &Path)]) {
+    let contracts = repository().join("contracts");
+    let mut forge = Command::new(contracts.join("node_modules/.bin/forge"));
+    forge.current_dir(&contracts).arg("script").arg(format!("script/{name}.s.sol"));
+    forge.args(["--rpc-url", &node.info.rpc_url, "--broadcast", "--skip-simulation"]);
+    forge.args(["--with-gas-price", "50gwei", "--priority-gas-price", "1gwei"]);
+    forge.args(["--private-key", &node.info.account(sender).key]);
+    forge.env("DEPLOYMENT_FILE", deployment);
+    forge.env("POLICY_SIGNER_KEY", &node.info.account("policy-signer").key);
+    for (key, value) in env {
+        forge.env(key, value);
+    }
+    run(&mut forge);
+}
+
+/// A program of this workspace, built beside this test.
+pub fn program(name: &str) -> PathBuf {
+    let mut dir = std::env::current_exe().expect("path of the test");
+    dir.pop();
+    if dir.ends_with("deps") {
+        dir.pop();
+    }
+    let path = dir.join(name);
+    assert!(path.exists(), "{} is not built: `cargo build --profile ci --bins`", path.display());
+    path
+}
+
+fn target() -> PathBuf {
+    program_dir().parent().map_or_else(program_dir, Path::to_owned)
+}
+
+fn program_dir() -> PathBuf {
+    let mut dir = std::env::current_exe().expect("path of the test");
+    while dir.file_name().is_some_and(|name| name != "ci" && name != "debug" && name != "release") {
+        dir.pop();
+    }
+    dir
+}
+
+/// A number that changes with the contracts, the deployment scripts and the node's configuration.
+fn fingerprint() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    PILES.hash(&mut hasher);
+    for folder in ["contracts/src", "contracts/script", "scripts/devnet.d"] {
+        hash_folder(&repository().join(folder), &mut hasher);
+    }
+    hasher.finish()
+}
+
+fn hash_folder(folder: &Path, hasher: &mut DefaultHasher) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("readable folder").path())
+        .filter(|path| path.file_name().is_some_and(|name| name != "node_modules"))
+        .collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            hash_folder(&path, hasher);
+        } else {
+            path.file_name().hash(hasher);
+            fs::read(&path).expect("readable file").hash(hasher);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! One scenario's node, chain client, fleet and folder.
+
+use std::path::Path;
+
+use cip22_relayer::deployment::Deployment;
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::chain::Chain;
+use crate::node::Node;
+use crate::pile::Pile;
+use crate::relayer::{Launch, Relayer};
+use crate::snapshot::Snapshot;
+
+/// Everything of one scenario.
+#[derive(Debug)]
+pub struct World {
+    /// Its folder.
+    pub dir: TempDir,
+    /// What it started from.
+    pub snapshot: Snapshot,
+    /// Its node.
+    pub node: Node,
+    /// The contracts.
+    pub deployment: Deployment,
+    /// The chain.
+    pub chain: Chain,
+    /// The piles of the fleet.
+    pub piles: Vec<PileEntry>,
+}
+
+/// A pile of `fleet.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PileEntry {
+    /// Name.
+    pub name: String,
+    /// Device id, 0x hex.
+    pub device_id: String,
+    /// Secret identity key, 0x hex.
+    pub key: String,
+    /// Group.
+    pub group: u32,
+    /// Battery, 0x hex.
+    pub battery: String,
+    /// Certificate, relative to `fleet.json`.
+    pub certificate: String,
+    /// Its key.
+    pub certificate_key: String,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    piles: Vec<PileEntry>,
+}
+
+impl World {
+    /// A node of its own on a copy of the snapshot.
+    pub fn new() -> Self {
+        let snapshot = Snapshot::get();
+        let dir = tempfile::tempdir().expect("a folder");
+        let node = Node::start(&dir.path().join("chain"), Some(&snapshot.chain()), 200);
+        let deployment = Deployment::load(&snapshot.deployment()).expect("the deployment file");
+        let chain = Chain::new(&node.info.rpc_url, deployment.verifier());
+        let manifest = std::fs::read(snapshot.fleet().join("fleet.json")).expect("fleet.json");
+        let manifest: Manifest = serde_json::from_slice(&manifest).expect("fleet.json parses");
+        Self { dir, snapshot, node, deployment, chain, piles: manifest.piles }
+    }
+
+    /// How to start a relayer here.
+    pub fn launch(&self) -> Launch {
+        Launch::new(self.dir.path(), &self.snapshot, &self.node)
+    }
+
+    /// A scripted pile, not connected.
+    pub fn pile(&self, number: usize) -> Pile {
+        let entry = self.piles.get(number).expect("the snapshot has this pile");
+        Pile::new(entry, &self.snapshot.fleet(), &self.deployment)
+    }
+
+    /// A pile that is connected, greeted and in an open epoch.
+    pub async fn connected_pile(&self, number: usize, relayer: &Relayer) -> Pile {
+        let mut pile = self.pile(number);
+        pile.connect(relayer.ready.listen).await;
+        pile.open().await;
+        pile
+    }
+
+    /// The fleet's folder.
+    pub fn fleet(&self) -> std::path::PathBuf {
+        self.snapshot.fleet()
+    }
+
+    /// The folder of this scenario.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
