@@ -197,7 +197,7 @@ mod tests {
         let mut out = [0; 32];
         let mut buffer = Retransmit::new(&mut bytes);
         for (number, len) in [(1, 5), (2, 7), (3, 9)] {
-            buffer.put(Label::numbered(FrameType::BattTelem, number), fill(number as u8, len)).unwrap();
+            buffer.put(Label::numbered(FrameType::BattTelem, number.into()), fill(number, len)).unwrap();
         }
         assert_eq!(buffer.remove(|entry| entry.label.number == 2).unwrap().number, 2);
         assert_eq!(buffer.send(0, &mut out), Some(5));
