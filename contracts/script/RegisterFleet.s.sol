@@ -17,6 +17,14 @@ contract RegisterFleet is Environment {
     /// @notice The fleet file names no pile.
     error EmptyFleet(string path);
 
+    struct Pile {
+        address key;
+        bytes32 deviceId;
+        uint256 group;
+    }
+
+    string private constant PILE_TYPE = "Pile(address address,bytes32 device_id,uint256 group)";
+
     bytes32[] private _ids;
     address[] private _keys;
     uint256[] private _groups;
@@ -71,15 +79,13 @@ contract RegisterFleet is Environment {
     function _readFleet(string memory path) private {
         string memory json = vm.readFile(path);
         if (!vm.keyExistsJson(json, ".piles[0]")) revert EmptyFleet(path);
-        if (vm.keyExistsJson(json, ".piles[1]")) {
-            _ids = vm.parseJsonBytes32Array(json, ".piles[*].device_id");
-            _keys = vm.parseJsonAddressArray(json, ".piles[*].address");
-            _groups = vm.parseJsonUintArray(json, ".piles[*].group");
-        } else {
-            // A path with one match is read as a value, not as an array.
-            _ids.push(vm.parseJsonBytes32(json, ".piles[0].device_id"));
-            _keys.push(vm.parseJsonAddress(json, ".piles[0].address"));
-            _groups.push(vm.parseJsonUint(json, ".piles[0].group"));
+        // Read by field name, so that fields which other readers need may come and go.
+        bytes memory encoded = vm.parseJsonTypeArray(json, ".piles", PILE_TYPE);
+        Pile[] memory piles = abi.decode(encoded, (Pile[]));
+        for (uint256 i; i < piles.length; ++i) {
+            _ids.push(piles[i].deviceId);
+            _keys.push(piles[i].key);
+            _groups.push(piles[i].group);
         }
     }
 }
