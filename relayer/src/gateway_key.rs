@@ -45,7 +45,8 @@ impl GatewayKey {
 
     /// Signs a digest: r ‖ yParityAndS (EIP-2098), s in the lower half, nonce as RFC 6979.
     pub fn sign(&self, digest: &Hash) -> Signature {
-        let signature = RecoverableSignature::sign_ecdsa_recoverable(Message::from_digest(*digest), &self.secret.0);
+        let signature =
+            RecoverableSignature::sign_ecdsa_recoverable(Message::from_digest(*digest), &self.secret.0);
         let (recovery_id, mut bytes) = signature.serialize_compact();
         // Ids 2 and 3 mean an r beyond the group order: chance 2^-127, and only a lost signature if it ever came.
         bytes[32] |= (recovery_id.to_u8() & 1) << 7;
@@ -164,7 +165,7 @@ pub fn address_of(public_key: &PublicKey) -> Result<Address, KeyError> {
 }
 
 fn address(public_key: &secp256k1::PublicKey) -> Address {
-    let hash = keccak256(&public_key.serialize_uncompressed()[1..]);
+    let hash = keccak256(&[&public_key.serialize_uncompressed()[1..]]);
     let mut address = [0; 20];
     address.copy_from_slice(&hash[12..]);
     address
@@ -232,7 +233,7 @@ mod tests {
             ),
         ] {
             let prefixed = format!("\x19Ethereum Signed Message:\n{}{message}", message.len());
-            let digest = keccak256(prefixed.as_bytes());
+            let digest = keccak256(&[prefixed.as_bytes()]);
             let signature: Signature = [bytes(r), bytes(s)].concat().try_into().unwrap();
             assert_eq!(recover(&digest, &signature).unwrap(), (*key.public_key(), key.address()));
             assert_eq!(key.sign(&digest), signature);

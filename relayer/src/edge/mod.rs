@@ -1,3 +1,6 @@
 //! The edge: TLS, certificates, bindings.
 
+pub mod http2;
+pub mod identity;
 pub mod link;
+pub mod tls;

@@ -1,0 +1,542 @@
+//! Configuration: built-in defaults, below the TOML file, below the environment (`RELAYER__SECTION__KEY`).
+//!
+//! `deploy/relayer.toml` holds every key with its default and what it means.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use cip22_wire::limits::{GATEWAY_PAYLOAD_BYTES_MIN, TICKET_GRACE_BLOCKS_MIN, TICKET_LIFE_BLOCKS_MAX};
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use serde::{Deserialize, Serialize, Serializer};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::disk::Disk;
+use crate::error::Fault;
+use crate::limits::RECORDS_PER_BATCH_MAX;
+
+/// The whole configuration. Paths are absolute or relative to the working folder once [`Config::load`] returned it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What piles meet.
+    pub gateway: GatewayConfig,
+    /// How much of everything.
+    pub limits: LimitsConfig,
+    /// The journal.
+    pub journal: JournalConfig,
+    /// The chain and its endpoint.
+    pub chain: ChainConfig,
+    /// How statements are gathered into transactions.
+    pub batch: BatchConfig,
+    /// The operator's doors.
+    pub admin: AdminConfig,
+    /// The log.
+    pub log: LogConfig,
+    /// `--dev`: key files may be readable by others. Never in a file.
+    #[serde(skip)]
+    pub dev: bool,
+}
+
+/// `[gateway]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayConfig {
+    /// `host:port` that piles connect to.
+    pub listen: String,
+    /// PEM file of the gateway's certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM file of the certificate's P-256 key.
+    pub certificate_key: PathBuf,
+    /// PEM file of the root that device certificates chain to.
+    pub root: PathBuf,
+    /// Hex file of the secp256k1 key that signs tickets.
+    pub gateway_key_file: PathBuf,
+    /// Hex file of the 32 bytes that ticket keys derive from.
+    pub site_secret_file: PathBuf,
+    /// Interval of HEARTBEAT told to piles, ms.
+    pub heartbeat_interval_ms: u32,
+    /// Largest payload taken from a pile, bytes.
+    pub max_payload: u16,
+    /// Blocks in which a ticket may be answered.
+    pub answer_window_blocks: u64,
+    /// Blocks between the last answer and the ticket's deadline.
+    pub deadline_margin_blocks: u64,
+    /// Sessions of one device at a time.
+    pub sessions_per_device_max: u32,
+    /// Granted and unfinished charges of one device.
+    pub open_charges_per_device_max: u32,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Open connections, handshakes included.
+    pub connections_max: usize,
+    /// Time for a TLS handshake, and for one request of the challenge path, ms.
+    pub handshake_timeout_ms: u64,
+    /// Time without a byte after which a connection is closed, ms.
+    pub idle_timeout_ms: u64,
+    /// Frames a second that a session may send on average.
+    pub frames_per_second_max: u32,
+    /// Frames that a session may send at once.
+    pub frame_burst_max: u32,
+    /// Frames waiting to be sent to one pile.
+    pub send_queue_frames_max: usize,
+}
+
+/// `[journal]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalConfig {
+    /// The journal's file.
+    pub path: PathBuf,
+}
+
+/// `[chain]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChainConfig {
+    /// JSON-RPC endpoint of eSpace. May hold credentials, so it is shown as scheme and host only.
+    pub endpoint: Endpoint,
+    /// The deployment script's output.
+    pub deployment_file: PathBuf,
+    /// Hex file of the secp256k1 key that pays for transactions.
+    pub signer_key_file: PathBuf,
+    /// Interval of asking for new blocks, ms.
+    pub poll_interval_ms: u64,
+    /// Most that a unit of gas may cost, gwei.
+    pub max_fee_gwei: u64,
+    /// Part of it offered to the miner, gwei.
+    pub priority_fee_gwei: u64,
+    /// Blocks after which an unmined transaction is sent again.
+    pub rebroadcast_blocks: u64,
+    /// Blocks after which an unmined transaction is replaced at a higher fee.
+    pub replace_blocks: u64,
+}
+
+/// `[batch]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchConfig {
+    /// Time after an epoch's end in which late statements of it still join its batch, ms.
+    pub close_grace_ms: u64,
+    /// Heads in one transaction.
+    pub records_max: usize,
+    /// Battery checkpoints in one transaction.
+    pub advance_max: usize,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Unix socket of `relayer status`.
+    pub socket: PathBuf,
+    /// `host:port` of /metrics, /health and /ready.
+    pub http_listen: String,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Directives of tracing's `EnvFilter`.
+    pub filter: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why a configuration cannot be used. Always the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file named by the configuration, or the configuration itself, could not be read.
+    #[error("{what} {} cannot be read", path.display())]
+    Read {
+        /// Key of the configuration, or `configuration`.
+        what: &'static str,
+        /// Path.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file or the environment does not parse; names the key.
+    #[error("configuration {} is not valid", path.display())]
+    Parse {
+        /// Path of the file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: Box<figment::Error>,
+    },
+    /// A value is outside its limits.
+    #[error("{key} is {value}, but {limit}")]
+    Value {
+        /// `section.key`.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// What it has to be.
+        limit: String,
+    },
+    /// A key file may be read by others than its owner.
+    #[error("{key} {} may be read by group or others; `chmod 600` it, or pass --dev", path.display())]
+    NotPrivate {
+        /// `section.key`.
+        key: &'static str,
+        /// Path.
+        path: PathBuf,
+    },
+    /// A key file does not hold 32 bytes as hex.
+    #[error("{key} {} does not hold 64 hex digits", path.display())]
+    NotHex {
+        /// `section.key`.
+        key: &'static str,
+        /// Path.
+        path: PathBuf,
+    },
+}
+
+impl ConfigError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        Fault::Operator
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`, lays the environment over it, checks every value, and resolves paths against the file's folder.
+    pub fn load(disk: &dyn Disk, path: &Path, dev: bool) -> Result<Self, ConfigError> {
+        let read_error = |source| ConfigError::Read { what: "configuration", path: path.to_owned(), source };
+        let bytes = disk.read(path).map_err(read_error)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| read_error(std::io::Error::new(std::io::ErrorKind::InvalidData, "not UTF-8")))?;
+        let mut config = Self::parse(path, &text)?;
+        config.validate()?;
+        config.resolve(path.parent().unwrap_or(Path::new("")));
+        config.dev = dev;
+        Ok(config)
+    }
+
+    /// Parses `text` over the defaults and the environment over both, without checking values.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        Figment::from(Toml::string(text))
+            .merge(Env::prefixed(ENVIRONMENT_PREFIX).split("__"))
+            .extract()
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    /// The effective configuration as TOML, endpoints redacted.
+    pub fn to_toml(&self) -> String {
+        // Every value is a string, a number or a table of these.
+        toml::to_string_pretty(self).expect("a configuration is valid TOML")
+    }
+
+    /// Checks every value against its limits.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let Self { gateway, limits, chain, batch, admin, log, .. } = self;
+        address("gateway.listen", &gateway.listen)?;
+        within("gateway.heartbeat_interval_ms", u64::from(gateway.heartbeat_interval_ms), 100, 600_000)?;
+        within(
+            "gateway.max_payload",
+            u64::from(gateway.max_payload),
+            u64::from(GATEWAY_PAYLOAD_BYTES_MIN),
+            u64::from(u16::MAX),
+        )?;
+        within(
+            "gateway.answer_window_blocks",
+            gateway.answer_window_blocks,
+            1,
+            TICKET_LIFE_BLOCKS_MAX - TICKET_GRACE_BLOCKS_MIN,
+        )?;
+        within(
+            "gateway.deadline_margin_blocks",
+            gateway.deadline_margin_blocks,
+            TICKET_GRACE_BLOCKS_MIN,
+            TICKET_LIFE_BLOCKS_MAX - gateway.answer_window_blocks,
+        )?;
+        // A newer session of a device takes the place of the older one: several at once would each hold a half of its answers.
+        within("gateway.sessions_per_device_max", u64::from(gateway.sessions_per_device_max), 1, 1)?;
+        within("gateway.open_charges_per_device_max", u64::from(gateway.open_charges_per_device_max), 1, 16)?;
+        within("limits.connections_max", limits.connections_max as u64, 1, 1_000_000)?;
+        within("limits.handshake_timeout_ms", limits.handshake_timeout_ms, 100, 120_000)?;
+        within(
+            "limits.idle_timeout_ms",
+            limits.idle_timeout_ms,
+            2 * u64::from(gateway.heartbeat_interval_ms),
+            3_600_000,
+        )?;
+        within("limits.frames_per_second_max", u64::from(limits.frames_per_second_max), 1, 100_000)?;
+        within(
+            "limits.frame_burst_max",
+            u64::from(limits.frame_burst_max),
+            u64::from(limits.frames_per_second_max),
+            1_000_000,
+        )?;
+        within("limits.send_queue_frames_max", limits.send_queue_frames_max as u64, 16, 65_536)?;
+        endpoint("chain.endpoint", &chain.endpoint)?;
+        within("chain.poll_interval_ms", chain.poll_interval_ms, 10, 60_000)?;
+        within("chain.max_fee_gwei", chain.max_fee_gwei, 1, 1_000_000)?;
+        within("chain.priority_fee_gwei", chain.priority_fee_gwei, 0, chain.max_fee_gwei)?;
+        within("chain.rebroadcast_blocks", chain.rebroadcast_blocks, 1, 10_000)?;
+        within("chain.replace_blocks", chain.replace_blocks, chain.rebroadcast_blocks, 100_000)?;
+        within("batch.close_grace_ms", batch.close_grace_ms, 0, 60_000)?;
+        within("batch.records_max", batch.records_max as u64, 1, RECORDS_PER_BATCH_MAX as u64)?;
+        within("batch.advance_max", batch.advance_max as u64, 1, 64)?;
+        address("admin.http_listen", &admin.http_listen)?;
+        log.filter.parse::<tracing_subscriber::EnvFilter>().map_err(|error| ConfigError::Value {
+            key: "log.filter",
+            value: format!("{:?}", log.filter),
+            limit: format!("it has to be a list of filter directives: {error}"),
+        })?;
+        Ok(())
+    }
+
+    /// The gateway's signing key.
+    pub fn gateway_key(&self, disk: &dyn Disk) -> Result<Secret, ConfigError> {
+        Secret::read(disk, "gateway.gateway_key_file", &self.gateway.gateway_key_file, self.dev)
+    }
+
+    /// The secret that ticket keys derive from.
+    pub fn site_secret(&self, disk: &dyn Disk) -> Result<Secret, ConfigError> {
+        Secret::read(disk, "gateway.site_secret_file", &self.gateway.site_secret_file, self.dev)
+    }
+
+    /// The key that pays for transactions.
+    pub fn signer_key(&self, disk: &dyn Disk) -> Result<Secret, ConfigError> {
+        Secret::read(disk, "chain.signer_key_file", &self.chain.signer_key_file, self.dev)
+    }
+
+    /// Makes relative paths relative to `folder` instead of the configuration file.
+    fn resolve(&mut self, folder: &Path) {
+        for path in [
+            &mut self.gateway.certificate,
+            &mut self.gateway.certificate_key,
+            &mut self.gateway.root,
+            &mut self.gateway.gateway_key_file,
+            &mut self.gateway.site_secret_file,
+            &mut self.journal.path,
+            &mut self.chain.deployment_file,
+            &mut self.chain.signer_key_file,
+            &mut self.admin.socket,
+        ] {
+            *path = folder.join(&*path);
+        }
+    }
+}
+
+/// 32 secret bytes from a key file. Erased when dropped.
+pub struct Secret(Zeroizing<[u8; 32]>);
+
+impl Secret {
+    /// Reads a file of 64 hex digits, with or without `0x`. A file that others may read is refused unless `dev`.
+    pub fn read(disk: &dyn Disk, key: &'static str, path: &Path, dev: bool) -> Result<Self, ConfigError> {
+        let read_error = |source| ConfigError::Read { what: key, path: path.to_owned(), source };
+        check_private(disk, key, path, dev)?;
+        let bytes = Zeroizing::new(disk.read(path).map_err(read_error)?);
+        let digits = bytes.trim_ascii();
+        let digits = digits.strip_prefix(b"0x").unwrap_or(digits);
+        let mut secret = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(digits, secret.as_mut_slice())
+            .map_err(|_| ConfigError::NotHex { key, path: path.to_owned() })?;
+        Ok(Self(secret))
+    }
+
+    /// The bytes.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Gives the bytes away.
+    pub fn into_inner(self) -> Zeroizing<[u8; 32]> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+/// Refuses a key file that group or others may read or write, unless `dev`.
+pub fn check_private(disk: &dyn Disk, key: &'static str, path: &Path, dev: bool) -> Result<(), ConfigError> {
+    let private = disk.is_private(path).map_err(|source| ConfigError::Read {
+        what: key,
+        path: path.to_owned(),
+        source,
+    })?;
+    if private || dev { Ok(()) } else { Err(ConfigError::NotPrivate { key, path: path.to_owned() }) }
+}
+
+/// The address of an endpoint. Only scheme, host and port are ever shown: providers put keys into path and query.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Endpoint(String);
+
+impl Endpoint {
+    /// Takes over a URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The whole URL.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Scheme, host and port; `…` for each part left out.
+    pub fn redacted(&self) -> String {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return "…".to_owned() };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, tail) = rest.split_at(end);
+        let host = authority.rsplit_once('@').map_or(authority.to_owned(), |(_, host)| format!("…@{host}"));
+        let tail = if tail.len() > 1 { "/…" } else { tail };
+        format!("{scheme}://{host}{tail}")
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.redacted())
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            listen: "0.0.0.0:4622".into(),
+            certificate: "pki/gateway.pem".into(),
+            certificate_key: "pki/gateway.key".into(),
+            root: "pki/root.pem".into(),
+            gateway_key_file: "secrets/gateway.key".into(),
+            site_secret_file: "secrets/site.key".into(),
+            heartbeat_interval_ms: 30_000,
+            max_payload: 16_384,
+            answer_window_blocks: 300,
+            deadline_margin_blocks: 240,
+            sessions_per_device_max: 1,
+            open_charges_per_device_max: 2,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections_max: 4_096,
+            handshake_timeout_ms: 10_000,
+            idle_timeout_ms: 75_000,
+            frames_per_second_max: 200,
+            frame_burst_max: 400,
+            send_queue_frames_max: 256,
+        }
+    }
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self { path: "journal.redb".into() }
+    }
+}
+
+impl Default for ChainConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: Endpoint::new("http://127.0.0.1:8545"),
+            deployment_file: "deployment.json".into(),
+            signer_key_file: "secrets/signer.key".into(),
+            poll_interval_ms: 500,
+            max_fee_gwei: 200,
+            priority_fee_gwei: 1,
+            rebroadcast_blocks: 20,
+            replace_blocks: 100,
+        }
+    }
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self { close_grace_ms: 500, records_max: 256, advance_max: 24 }
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { socket: "relayer.sock".into(), http_listen: "127.0.0.1:9622".into() }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Text }
+    }
+}
+
+fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    let limit = if value < min {
+        format!("it has to be at least {min}")
+    } else {
+        format!("it has to be at most {max}")
+    };
+    Err(ConfigError::Value { key, value: value.to_string(), limit })
+}
+
+fn address(key: &'static str, value: &str) -> Result<(), ConfigError> {
+    let port = value.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    if port.is_some_and(|port| port.parse::<u16>().is_ok()) {
+        return Ok(());
+    }
+    Err(ConfigError::Value { key, value: format!("{value:?}"), limit: "it has to be host:port".into() })
+}
+
+fn endpoint(key: &'static str, value: &Endpoint) -> Result<(), ConfigError> {
+    let host = ["http://", "https://"].iter().find_map(|scheme| value.expose().strip_prefix(scheme));
+    if host.is_some_and(|host| !host.is_empty()) {
+        return Ok(());
+    }
+    Err(ConfigError::Value {
+        key,
+        value: value.redacted(),
+        limit: "it has to be an http:// or https:// URL".into(),
+    })
+}
+
+const ENVIRONMENT_PREFIX: &str = "RELAYER__";
+
+#[cfg(test)]
+mod tests;

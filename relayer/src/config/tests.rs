@@ -1,0 +1,153 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::disk::SystemDisk;
+
+const ANNOTATED: &str = include_str!("../../../deploy/relayer.toml");
+
+#[test]
+fn the_annotated_file_is_the_default_configuration() {
+    assert_eq!(parse(ANNOTATED).unwrap(), Config::default());
+}
+
+#[test]
+fn the_annotated_file_mentions_every_key() {
+    let every: toml::Table = toml::from_str(&Config::default().to_toml()).unwrap();
+    let annotated: toml::Table = toml::from_str(ANNOTATED).unwrap();
+    for (section, keys) in &every {
+        for key in keys.as_table().unwrap().keys() {
+            assert!(annotated[section].get(key).is_some(), "[{section}] {key} is missing");
+        }
+    }
+}
+
+#[test]
+fn the_defaults_are_valid() {
+    Config::default().validate().unwrap();
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_name() {
+    let error = parse("[gateway]\nlisten_adress = \"0.0.0.0:1\"").unwrap_err();
+    assert!(chain(&error).contains("listen_adress"), "{}", chain(&error));
+    assert!(chain(&parse("[gatway]").unwrap_err()).contains("gatway"));
+}
+
+#[test]
+fn a_value_of_another_type_is_refused_by_key() {
+    let error = parse("[limits]\nconnections_max = \"many\"").unwrap_err();
+    assert!(chain(&error).contains("connections_max"), "{}", chain(&error));
+}
+
+#[test]
+fn a_value_out_of_limits_names_key_value_and_limit() {
+    for (text, expected) in [
+        ("[gateway]\nmax_payload = 512", "gateway.max_payload is 512, but it has to be at least 8192"),
+        ("[batch]\nrecords_max = 301", "batch.records_max is 301, but it has to be at most 300"),
+        (
+            "[gateway]\nanswer_window_blocks = 7000",
+            "gateway.deadline_margin_blocks is 240, but it has to be at most 200",
+        ),
+        ("[limits]\nidle_timeout_ms = 1", "limits.idle_timeout_ms is 1, but it has to be at least 60000"),
+        ("[gateway]\nlisten = \"4622\"", "gateway.listen is \"4622\", but it has to be host:port"),
+        (
+            "[chain]\nendpoint = \"ws://u:p@h/x\"",
+            "chain.endpoint is ws://…@h/…, but it has to be an http:// or https:// URL",
+        ),
+    ] {
+        assert_eq!(parse(text).unwrap().validate().unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+#[allow(clippy::result_large_err, reason = "the closure's type is figment's")]
+fn the_environment_wins_over_the_file() {
+    figment::Jail::expect_with(|jail| {
+        jail.set_env("RELAYER__CHAIN__POLL_INTERVAL_MS", "77");
+        jail.set_env("RELAYER__CHAIN__ENDPOINT", "https://example.org/key");
+        let config = parse("[chain]\npoll_interval_ms = 5\nreplace_blocks = 99").unwrap();
+        assert_eq!(config.chain.poll_interval_ms, 77);
+        assert_eq!(config.chain.replace_blocks, 99);
+        assert_eq!(config.chain.endpoint.expose(), "https://example.org/key");
+        jail.set_env("RELAYER__CHAIN__POL", "1");
+        assert!(chain(&parse("").unwrap_err()).contains("pol"));
+        Ok(())
+    });
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relayer.toml");
+    SystemDisk
+        .write_atomic(&path, b"[journal]\npath = \"data/j\"\n[admin]\nsocket = \"/run/r.sock\"")
+        .unwrap();
+    let config = Config::load(&SystemDisk, &path, false).unwrap();
+    assert_eq!(config.journal.path, folder.path().join("data/j"));
+    assert_eq!(config.admin.socket, Path::new("/run/r.sock"));
+    assert_eq!(config.gateway.root, folder.path().join("pki/root.pem"));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(&SystemDisk, Path::new("/nowhere/relayer.toml"), false).unwrap_err();
+    assert_eq!(error.to_string(), "configuration /nowhere/relayer.toml cannot be read");
+}
+
+#[test]
+fn credentials_of_an_endpoint_are_never_shown() {
+    let mut config = Config::default();
+    for (url, shown) in [
+        ("https://user:secret@host:443/v1/secret?k=secret", "https://…@host:443/…"),
+        ("https://host?secret", "https://host/…"),
+        ("http://127.0.0.1:8545", "http://127.0.0.1:8545"),
+        ("secret", "…"),
+    ] {
+        config.chain.endpoint = Endpoint::new(url);
+        assert_eq!(config.chain.endpoint.to_string(), shown);
+        assert!(!format!("{config:?}{}", config.to_toml()).contains(if url == shown {
+            "@"
+        } else {
+            "secret@"
+        }));
+    }
+}
+
+#[test]
+fn a_key_file_readable_by_others_is_refused_unless_in_development() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    SystemDisk.write_atomic(&path, format!("0x{}\n", "ab".repeat(32)).as_bytes()).unwrap();
+    assert_eq!(Secret::read(&SystemDisk, "k", &path, false).unwrap().expose(), &[0xab; 32]);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(matches!(
+        Secret::read(&SystemDisk, "k", &path, false).unwrap_err(),
+        ConfigError::NotPrivate { key: "k", .. }
+    ));
+    Secret::read(&SystemDisk, "k", &path, true).unwrap();
+}
+
+#[test]
+fn a_key_file_of_another_length_is_refused_without_showing_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    SystemDisk.write_atomic(&path, b"abcdef").unwrap();
+    let error = Secret::read(&SystemDisk, "chain.signer_key_file", &path, false).unwrap_err();
+    assert!(matches!(error, ConfigError::NotHex { .. }));
+    assert!(!chain(&error).contains("abcdef"));
+}
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("relayer.toml"), text)
+}
+
+/// An error with all its causes, as the CLI shows it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,5 @@
+//! The `relayer` program; see [`cip22_relayer::cli`].
+
+fn main() -> std::process::ExitCode {
+    cip22_relayer::cli::run()
+}

@@ -1,0 +1,217 @@
+//! TLS handshake, certificate, binding: from a TCP connection to a [`Link`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cip22_wire::DeviceId;
+use metrics::{counter, gauge};
+use rustls::ServerConfig;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, debug, field, info, info_span, warn};
+
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::edge::http2::{self, Http2Limits};
+use crate::edge::link::{Binding, Link};
+use crate::edge::{identity, tls};
+use crate::gateway::Gateway;
+use crate::net::{BoxStream, Listener};
+use crate::session;
+
+/// Whoever serves authenticated piles. [`Gateway`] does.
+#[async_trait]
+pub trait SessionHost: Send + Sync {
+    /// Serves a session until it ends.
+    async fn serve(self: Arc<Self>, link: Link);
+    /// Answers one frame with one frame.
+    async fn challenge_once(&self, device_id: DeviceId, request: &[u8]) -> Vec<u8>;
+}
+
+#[async_trait]
+impl SessionHost for Gateway {
+    async fn serve(self: Arc<Self>, link: Link) {
+        session::serve(self, link).await;
+    }
+
+    async fn challenge_once(&self, device_id: DeviceId, request: &[u8]) -> Vec<u8> {
+        Self::challenge_once(self, device_id, request).await
+    }
+}
+
+/// Limits of the accept loop.
+#[derive(Debug, Clone, Copy)]
+pub struct AcceptLimits {
+    /// Open connections, handshakes included.
+    pub connections_max: usize,
+    /// Time for a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Limits of HTTP/2 connections.
+    pub http2: Http2Limits,
+}
+
+impl From<&Config> for AcceptLimits {
+    fn from(config: &Config) -> Self {
+        let handshake_timeout = Duration::from_millis(config.limits.handshake_timeout_ms);
+        Self {
+            connections_max: config.limits.connections_max,
+            handshake_timeout,
+            http2: Http2Limits {
+                request_bytes_max: usize::from(config.gateway.max_payload) + FRAME_OVERHEAD_BYTES,
+                request_timeout: handshake_timeout,
+                idle_timeout: Duration::from_millis(config.limits.idle_timeout_ms),
+            },
+        }
+    }
+}
+
+/// Accepts connections until `stop` is cancelled, then returns once every connection has ended. Raw sessions are ended by
+/// their host; HTTP/2 connections take no more streams. Dropping the future closes all that are left.
+pub async fn run(
+    listener: Box<dyn Listener>,
+    tls: Arc<ServerConfig>,
+    host: Arc<dyn SessionHost>,
+    clock: SharedClock,
+    limits: AcceptLimits,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let shared = Arc::new(Shared { tls: TlsAcceptor::from(tls), host, clock, limits, stop });
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => break,
+            Some(ended) = connections.join_next(), if !connections.is_empty() => report(ended),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => match places.clone().try_acquire_owned() {
+                    Ok(place) => {
+                        let span = info_span!("connection", %peer, device = field::Empty, binding = field::Empty);
+                        connections.spawn(shared.clone().connection(stream, peer, place).instrument(span));
+                    }
+                    Err(_) => handshake_result("over_limit"),
+                },
+                Err(error) => {
+                    // Most often the process is out of file descriptors: without a pause this would spin.
+                    warn!(%error, "accept failed");
+                    shared.clock.sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    info!(open = connections.len(), "no more connections are accepted");
+    while let Some(ended) = connections.join_next().await {
+        report(ended);
+    }
+}
+
+struct Shared {
+    tls: TlsAcceptor,
+    host: Arc<dyn SessionHost>,
+    clock: SharedClock,
+    limits: AcceptLimits,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    async fn connection(self: Arc<Self>, stream: BoxStream, peer: SocketAddr, _place: OwnedSemaphorePermit) {
+        let _open = OpenConnection::new();
+        let Some((stream, device_id)) = self.handshake(stream).await else { return };
+        Span::current().record("device", hex::encode(device_id));
+        let binding = match stream.get_ref().1.alpn_protocol() {
+            Some(protocol) if protocol == tls::ALPN_HTTP2 => Binding::Http2,
+            // Only names that we offered are ever agreed on; without ALPN, frames are assumed.
+            _ => Binding::Raw,
+        };
+        Span::current().record("binding", binding.label());
+        match binding {
+            Binding::Raw => {
+                let (reader, writer) = tokio::io::split(stream);
+                let (reader, writer) = (Box::new(reader), Box::new(writer));
+                self.host.clone().serve(Link { device_id, binding, peer, reader, writer }).await;
+            }
+            Binding::Http2 => {
+                let (host, clock, stop) = (self.host.clone(), self.clock.clone(), self.stop.clone());
+                let served =
+                    http2::serve(stream, device_id, peer, host, clock, self.limits.http2, stop).await;
+                if let Err(error) = served {
+                    debug!(%error, "HTTP/2 connection ended");
+                }
+            }
+        }
+    }
+
+    async fn handshake(&self, stream: BoxStream) -> Option<(TlsStream<BoxStream>, DeviceId)> {
+        let accepted: io::Result<TlsStream<BoxStream>> = tokio::select! {
+            accepted = self.tls.accept(stream) => accepted,
+            () = self.clock.sleep(self.limits.handshake_timeout) => {
+                handshake_result("timeout");
+                return None;
+            }
+            () = self.stop.cancelled() => return None,
+        };
+        let mut stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
+                refused(tls::cause(&error));
+                debug!(%error, "handshake failed");
+                return None;
+            }
+        };
+        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        match leaf.map_or(Err(identity::IdentityError::Missing), identity::device) {
+            Ok(device_id) => {
+                handshake_result("accepted");
+                Some((stream, device_id))
+            }
+            Err(error) => {
+                refused(error.label());
+                info!(%error, "certificate refused");
+                // Says goodbye, so that the pile can tell a refusal from a broken line.
+                let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+                None
+            }
+        }
+    }
+}
+
+/// Counts a connection as open for as long as it lives.
+struct OpenConnection;
+
+impl OpenConnection {
+    fn new() -> Self {
+        gauge!("connections_open").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        gauge!("connections_open").decrement(1.0);
+    }
+}
+
+fn handshake_result(result: &'static str) {
+    counter!("handshakes_total", "result" => result).increment(1);
+}
+
+fn refused(cause: &'static str) {
+    handshake_result("refused");
+    counter!("handshake_errors_total", "cause" => cause).increment(1);
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "connection task failed");
+    }
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Header and CRC of a frame (protocol §2).
+const FRAME_OVERHEAD_BYTES: usize = 8;
