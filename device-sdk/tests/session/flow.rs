@@ -161,3 +161,12 @@ fn a_frame_acknowledged_as_received_only_is_kept_for_the_next_connection() {
     pile.connect(&mut gateway);
     assert_eq!(pile.output(), end);
 }
+
+#[test]
+fn a_session_takes_the_memory_the_readme_states() {
+    use crate::board::{Counter, Flash, HandClock};
+    use cip22_device_sdk::{Session, WORKSPACE_BYTES};
+    assert_eq!(WORKSPACE_BYTES, 9_205);
+    let session = size_of::<Session<'_, Flash, HandClock, Counter>>();
+    assert!(session <= 7_168, "{session}");
+}
