@@ -1,7 +1,7 @@
 //! Policies: assembled from chunks, verified, held, acknowledged (protocol §10).
 
 use cip22_wire::{
-    FrameType, Hash, NackCode, Signature,
+    EncodeError, FrameType, Hash, NackCode, Signature,
     digest::policy_hash,
     limits::TARIFF_BYTES_MAX,
     message::{Body, PolicyAck, SetPolicy},
@@ -67,7 +67,8 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
         let mut record = [0; RECORD_BYTES_MAX];
         let len = self.storage.load(slot, &mut record)?;
         let policy = record.get(..len).and_then(PolicyRecord::decode).ok_or(Error::CorruptRecord(slot))?;
-        out.get_mut(..policy.tariff.len()).ok_or(Error::WouldBlock)?.copy_from_slice(policy.tariff);
+        let space = out.get_mut(..policy.tariff.len()).ok_or(EncodeError::BufferTooSmall)?;
+        space.copy_from_slice(policy.tariff);
         Ok(Some((version, policy.tariff.len())))
     }
 

@@ -49,6 +49,7 @@ fn a_policy_is_held_across_a_restart_and_named_in_hello() {
     let mut out = [0; 493];
     let (version, len) = pile.session.tariff(5, &mut out).unwrap().unwrap();
     assert_eq!((version, &out[..len]), (1, &tariff(1)[..]));
+    assert!(pile.session.tariff(5, &mut out[..len - 1]).is_err());
 }
 
 #[test]

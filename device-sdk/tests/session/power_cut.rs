@@ -171,6 +171,16 @@ fn an_accepted_epoch_and_its_numbers_survive_a_restart() {
 }
 
 #[test]
+fn a_charge_whose_end_was_acknowledged_is_gone_after_a_restart() {
+    let mut gateway = Gateway::new();
+    let mut pile = Pile::new(&gateway);
+    pile.charging(&mut gateway);
+    pile.session.end_charge(70, 3, EndCause::Local, None).unwrap();
+    pile.answer(&mut gateway);
+    assert_eq!(pile.restart().session.charge(), None);
+}
+
+#[test]
 fn a_charge_ended_before_a_restart_ends_with_the_same_bytes_after_it() {
     let mut gateway = Gateway::new();
     let mut pile = Pile::new(&gateway);
