@@ -19,8 +19,8 @@ library HeadSignature {
 
     uint256 private constant S_MAX = CompactSignature.S_MAX;
 
-    // Buffer: 0x000 type hash, 0x020 group, 0x040 index, 0x060 epoch, 0x080 challenge, 0x0a0 policyHash, 0x0c0 n, 0x0e0 head,
-    //         0x11e 0x1901, 0x120 domain, 0x140 struct hash, 0x160 digest, 0x180 v, 0x1a0 r, 0x1c0 s.
+    // Buffer: 0x000 type hash, 0x020 group, 0x040 index, 0x060 epoch, 0x080 challenge, 0x0a0 policyHash, 0x0c0 n then digest,
+    //         0x0e0 head then v, 0x100 r, 0x120 s, 0x15e 0x1901, 0x160 domain, 0x180 struct hash.
 
     /// @notice Reserves the memory and fills in what a call's records share.
     function prepare(bytes32 domain, uint32 epoch, bytes32 challenge, bytes32 policyHash)
@@ -32,13 +32,13 @@ library HeadSignature {
         /// @solidity memory-safe-assembly
         assembly {
             let m := mload(0x40)
-            mstore(0x40, add(m, 0x1e0))
+            mstore(0x40, add(m, 0x1a0))
             mstore(m, typeHash)
             mstore(add(m, 0x060), epoch)
             mstore(add(m, 0x080), challenge)
             mstore(add(m, 0x0a0), policyHash)
-            mstore(add(m, 0x100), 0x1901)
-            mstore(add(m, 0x120), domain)
+            mstore(add(m, 0x140), 0x1901)
+            mstore(add(m, 0x160), domain)
             buffer := m
         }
     }
@@ -69,13 +69,13 @@ library HeadSignature {
                 mstore(add(buffer, 0x040), index)
                 mstore(add(buffer, 0x0c0), n)
                 mstore(add(buffer, 0x0e0), head)
-                mstore(add(buffer, 0x140), keccak256(buffer, 0x100))
-                mstore(add(buffer, 0x160), keccak256(add(buffer, 0x11e), 0x42))
-                mstore(add(buffer, 0x180), add(27, shr(255, yParityAndS)))
-                mstore(add(buffer, 0x1a0), r)
-                mstore(add(buffer, 0x1c0), s)
+                mstore(add(buffer, 0x180), keccak256(buffer, 0x100))
+                mstore(add(buffer, 0x0c0), keccak256(add(buffer, 0x15e), 0x42))
+                mstore(add(buffer, 0x0e0), add(27, shr(255, yParityAndS)))
+                mstore(add(buffer, 0x100), r)
+                mstore(add(buffer, 0x120), s)
                 // The precompile returns nothing when there is no signer, so the answer counts only if 32 bytes came back.
-                pop(staticcall(gas(), 1, add(buffer, 0x160), 0x80, 0x00, 0x20))
+                pop(staticcall(gas(), 1, add(buffer, 0x0c0), 0x80, 0x00, 0x20))
                 valid := and(and(eq(returndatasize(), 0x20), eq(mload(0x00), key)), iszero(iszero(key)))
             }
         }
