@@ -2,12 +2,14 @@
 //!
 //! `deploy/relayer.toml` holds every key with its default and what it means.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use cip22_wire::limits::{GATEWAY_PAYLOAD_BYTES_MIN, TICKET_GRACE_BLOCKS_MIN, TICKET_LIFE_BLOCKS_MAX};
 use figment::Figment;
-use figment::providers::{Env, Format, Toml};
+use figment::providers::{Format, Toml};
+use figment::value::Value;
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -224,19 +226,28 @@ impl Config {
         let bytes = disk.read(path).map_err(read_error)?;
         let text = String::from_utf8(bytes)
             .map_err(|_| read_error(std::io::Error::new(std::io::ErrorKind::InvalidData, "not UTF-8")))?;
-        let mut config = Self::parse(path, &text)?;
+        let mut config = Self::parse(path, &text, environment())?;
         config.validate()?;
         config.resolve(path.parent().unwrap_or(Path::new("")));
         config.dev = dev;
         Ok(config)
     }
 
-    /// Parses `text` over the defaults and the environment over both, without checking values.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        Figment::from(Toml::string(text))
-            .merge(Env::prefixed(ENVIRONMENT_PREFIX).split("__"))
-            .extract()
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    /// Parses `text` over the defaults and the variables of `environment` named `RELAYER__…` over both, without checking values.
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Toml::string(text));
+        for (name, value) in environment {
+            if let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) {
+                let key = key.to_ascii_lowercase().replace("__", ".");
+                let value: Value = value.parse().unwrap_or_else(|never: Infallible| match never {});
+                figment = figment.merge((key, value));
+            }
+        }
+        figment.extract().map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
     }
 
     /// The effective configuration as TOML, endpoints redacted.
@@ -502,6 +513,11 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self { filter: "info".into(), format: LogFormat::Text }
     }
+}
+
+/// The process's environment, as far as it is UTF-8; names of ours are.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {

@@ -203,3 +203,82 @@ pub enum SignerError {
         what: String,
     },
 }
+
+/// Why the daemon did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A setting or a key file is wrong.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// The deployment file is wrong.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    /// A certificate or its key is wrong.
+    #[error(transparent)]
+    Tls(#[from] crate::edge::tls::TlsError),
+    /// The gateway's key is wrong.
+    #[error("the gateway key cannot be used")]
+    GatewayKey(#[from] crate::gateway_key::KeyError),
+    /// The signer's key is wrong.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The endpoint cannot be used.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The endpoint serves another chain than the deployment file is for.
+    #[error("chain.endpoint serves chain {found}, the deployment file is for {expected}")]
+    WrongChain {
+        /// Chain id of the endpoint.
+        found: u64,
+        /// Chain id of the deployment file.
+        expected: u64,
+    },
+    /// The journal cannot be opened or read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A port cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Address.
+        address: String,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The admin socket cannot be made.
+    #[error("the admin socket cannot be made")]
+    Admin(#[source] std::io::Error),
+    /// The metrics recorder cannot be installed.
+    #[error("metrics cannot be recorded")]
+    Metrics(#[source] metrics_exporter_prometheus::BuildError),
+    /// The journal failed while serving: nothing was acknowledged since. A restart recovers what is on disk.
+    #[error("the journal failed; nothing was acknowledged since, start again once the disk is well")]
+    JournalFailed,
+}
+
+impl ServeError {
+    /// Turns a socket error into one that names the address.
+    pub fn listen(address: &str) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let address = address.to_owned();
+        move |source| Self::Listen { address, source }
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Chain(error) => error.fault(),
+            Self::Journal(error) => error.fault(),
+            Self::JournalFailed => Fault::Store,
+            Self::Metrics(_) => Fault::Us,
+            Self::Config(_)
+            | Self::Deployment(_)
+            | Self::Tls(_)
+            | Self::GatewayKey(_)
+            | Self::Signer(_)
+            | Self::WrongChain { .. }
+            | Self::Listen { .. }
+            | Self::Admin(_) => Fault::Operator,
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cip22_wire::message::{Body, Heartbeat, Hello, HelloAck, Nack};
+use cip22_wire::message::{Heartbeat, Hello, HelloAck, Nack};
 use cip22_wire::{DecodeError, DeviceId, FrameType, Message, NackCode, limits};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;

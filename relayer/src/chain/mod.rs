@@ -3,6 +3,7 @@
 pub mod contracts;
 pub mod espace;
 pub mod fees;
+pub mod signer;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -107,7 +107,8 @@ mod tests {
         assert_eq!(keccak256(&raw).0, hash);
         let envelope = TxEnvelope::decode_2718(&mut raw.as_slice()).unwrap();
         let TxEnvelope::Eip1559(signed) = envelope else { panic!("not EIP-1559") };
-        assert_eq!(signed.recover_signer().unwrap().into_array(), signer().address());
+        let recovered = signed.signature().recover_address_from_prehash(&signed.signature_hash()).unwrap();
+        assert_eq!(recovered.into_array(), signer().address());
         assert_eq!((signed.tx().nonce, signed.tx().chain_id, signed.tx().gas_limit), (7, 1235, 50_000));
     }
 

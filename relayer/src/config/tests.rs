@@ -60,19 +60,22 @@ fn a_value_out_of_limits_names_key_value_and_limit() {
 }
 
 #[test]
-#[allow(clippy::result_large_err, reason = "the closure's type is figment's")]
 fn the_environment_wins_over_the_file() {
-    figment::Jail::expect_with(|jail| {
-        jail.set_env("RELAYER__CHAIN__POLL_INTERVAL_MS", "77");
-        jail.set_env("RELAYER__CHAIN__ENDPOINT", "https://example.org/key");
-        let config = parse("[chain]\npoll_interval_ms = 5\nreplace_blocks = 99").unwrap();
-        assert_eq!(config.chain.poll_interval_ms, 77);
-        assert_eq!(config.chain.replace_blocks, 99);
-        assert_eq!(config.chain.endpoint.expose(), "https://example.org/key");
-        jail.set_env("RELAYER__CHAIN__POL", "1");
-        assert!(chain(&parse("").unwrap_err()).contains("pol"));
-        Ok(())
-    });
+    let environment = [
+        ("RELAYER__CHAIN__POLL_INTERVAL_MS", "77"),
+        ("RELAYER__CHAIN__ENDPOINT", "https://example.org/key"),
+        ("RELAYER_CONFIG", "not a key"),
+    ];
+    let config = parse_with("[chain]\npoll_interval_ms = 5\nreplace_blocks = 99", &environment).unwrap();
+    assert_eq!(config.chain.poll_interval_ms, 77);
+    assert_eq!(config.chain.replace_blocks, 99);
+    assert_eq!(config.chain.endpoint.expose(), "https://example.org/key");
+}
+
+#[test]
+fn an_unknown_variable_is_refused_by_name() {
+    let error = parse_with("", &[("RELAYER__CHAIN__ENDPIONT", "http://h")]).unwrap_err();
+    assert!(chain(&error).contains("endpiont"), "{}", chain(&error));
 }
 
 #[test]
@@ -138,7 +141,12 @@ fn a_key_file_of_another_length_is_refused_without_showing_it() {
 }
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
-    Config::parse(Path::new("relayer.toml"), text)
+    parse_with(text, &[])
+}
+
+fn parse_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::parse(Path::new("relayer.toml"), text, environment)
 }
 
 /// An error with all its causes, as the CLI shows it.

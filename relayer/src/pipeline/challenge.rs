@@ -1,7 +1,7 @@
 //! Tickets: a CHALLENGE_REQ that the device's key signed gets a time-limited ticket, durable before it leaves.
 
 use cip22_wire::digest;
-use cip22_wire::message::{Body, Challenge, ChallengeReq};
+use cip22_wire::message::{Challenge, ChallengeReq};
 use cip22_wire::{DeviceId, FrameType, NackCode, PublicKey, Sid};
 use metrics::counter;
 
@@ -59,10 +59,10 @@ fn issue(
     fill_random(&mut sid);
     let mut nonce = [0; 32];
     fill_random(&mut nonce);
-    let Ok(gw_eph) = gateway.site_secret.ephemeral(&sid).and_then(|ephemeral| {
+    let Ok(gw_eph) = gateway.site_secret.ticket_key(&sid).and_then(|key| {
         // A point that cannot take part in the exchange is refused now, not when the answer is due.
-        ephemeral.ecdh_x(&request.dev_eph)?;
-        Ok(ephemeral.public())
+        key.ecdh_x(&request.dev_eph)?;
+        Ok(*key.public_key())
     }) else {
         return Handled::refused_field(TYPE, NackCode::FieldValue, FIELD_DEV_EPH, None);
     };
@@ -105,6 +105,8 @@ fn payload_of(frame: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use cip22_wire::message::Body;
+
     use super::*;
 
     #[test]

@@ -6,7 +6,6 @@ use cip22_wire::session_keys::SessionKeys;
 use cip22_wire::tariff::Tariff;
 use cip22_wire::{DenyReason, DeviceId, FrameType, Hash, NackCode, keccak256, statement};
 use metrics::{counter, histogram};
-use zeroize::Zeroizing;
 
 use super::authenticate::{self, Position};
 use super::journal::{self, Journaled};
@@ -118,13 +117,8 @@ fn answered_before(
 
 /// The session keys of a ticket: from its ephemeral key, which derives from the site secret, and the device's two keys.
 fn session_keys(gateway: &Gateway, ticket: &Ticket) -> Option<SessionKeys> {
-    let ephemeral = gateway.site_secret.ephemeral(&ticket.challenge.sid).ok()?;
-    let with_ephemeral = ephemeral.ecdh_x(&ticket.challenge.dev_eph).ok()?;
-    let with_static = ephemeral.ecdh_x(&ticket.device_key).ok()?;
-    let mut z = Zeroizing::new([0; 64]);
-    let (first, second) = z.split_at_mut(32);
-    first.copy_from_slice(&with_ephemeral[..]);
-    second.copy_from_slice(&with_static[..]);
+    let key = gateway.site_secret.ticket_key(&ticket.challenge.sid).ok()?;
+    let z = key.shared_secret(&ticket.challenge.dev_eph, &ticket.device_key).ok()?;
     Some(SessionKeys::derive(&z, &ticket.challenge.sid))
 }
 

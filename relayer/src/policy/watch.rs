@@ -1,0 +1,367 @@
+//! Follows the chain: heads, epochs, policies, devices and what was recorded, published to the rest of the relayer.
+//!
+//! Everything counts from `safe`, so a reorganisation takes nothing back, but for revocations: those are obeyed from `latest` on, and
+//! once seen they stay obeyed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use cip22_wire::{DeviceId, Hash, digest};
+use metrics::{counter, gauge};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::chain::{ChainError, DeviceEvent, HeadEvent, Heads, LedgerEvent, SharedChain};
+use crate::clock::SharedClock;
+use crate::deployment::Deployment;
+use crate::directory::{Device, Directory, Place};
+use crate::view::{ChainView, Epoch, Policy};
+
+/// What the chain shows under `safe`, in the order of its blocks; each event once per run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainFact {
+    /// A head was recorded or extended.
+    Head(HeadEvent),
+    /// A battery's ledger head moved.
+    Ledger(LedgerEvent),
+    /// Every event up to this block, inclusive, has been given.
+    ScannedTo(u64),
+}
+
+/// Blocks of events taken in before their end is reported.
+const FACT_RANGE_BLOCKS: u64 = 1_000;
+
+/// Epochs whose challenge is known before the first view is published.
+const EPOCHS_AT_START: usize = 4;
+
+/// Further epochs of the window whose challenge is fetched at each look.
+const EPOCHS_PER_LOOK: usize = 8;
+
+/// Longest pause between looks at an endpoint that fails.
+const BACKOFF_MAX_MS: u64 = 30_000;
+
+/// The watcher of one network.
+#[derive(Debug)]
+pub struct ChainWatcher {
+    chain: SharedChain,
+    deployment: Arc<Deployment>,
+    clock: SharedClock,
+    poll_interval_ms: u64,
+}
+
+impl ChainWatcher {
+    /// A watcher that looks every `poll_interval_ms`.
+    pub fn new(
+        chain: SharedChain,
+        deployment: Arc<Deployment>,
+        clock: SharedClock,
+        poll_interval_ms: u64,
+    ) -> Self {
+        Self { chain, deployment, clock, poll_interval_ms }
+    }
+
+    /// Follows the chain until told to stop, or until nobody takes the facts any more. Facts begin with block `from_block`.
+    ///
+    /// While the endpoint fails, the published view keeps its last values; `advanced_at_ms` tells how old they are.
+    pub async fn run(
+        self,
+        view: watch::Sender<ChainView>,
+        directory: Arc<ArcSwap<Directory>>,
+        facts: mpsc::Sender<ChainFact>,
+        from_block: u64,
+        shutdown: CancellationToken,
+    ) {
+        let clock = self.clock.clone();
+        let poll_interval_ms = self.poll_interval_ms;
+        let mut follower = Follower::new(self, view, directory, facts, from_block);
+        let mut failures: u32 = 0;
+        loop {
+            let looked = tokio::select! {
+                () = shutdown.cancelled() => return,
+                looked = follower.look() => looked,
+            };
+            match looked {
+                Ok(Flow::Continue) => {
+                    if failures > 0 {
+                        tracing::info!(failures, "chain endpoint answers again");
+                    }
+                    failures = 0;
+                }
+                Ok(Flow::Stop) => return,
+                Err(error) => {
+                    if failures == 0 {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "chain endpoint fails");
+                    }
+                    failures = failures.saturating_add(1);
+                    counter!("chain_watch_failures_total").increment(1);
+                }
+            }
+            let pause_ms = poll_interval_ms.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX_MS);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = clock.sleep(Duration::from_millis(pause_ms.max(poll_interval_ms))) => {}
+            }
+        }
+    }
+}
+
+/// Whether anybody still listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Continue,
+    Stop,
+}
+
+struct Follower {
+    watcher: ChainWatcher,
+    view: watch::Sender<ChainView>,
+    directory: Arc<ArcSwap<Directory>>,
+    facts: mpsc::Sender<ChainFact>,
+    /// Next block whose policies and placements are not taken in.
+    next_registry_block: u64,
+    /// Next block whose facts are not given.
+    next_fact_block: u64,
+    policies: BTreeMap<u32, Arc<Policy>>,
+    challenges: BTreeMap<u32, Hash>,
+    revoked: HashSet<DeviceId>,
+    latest: u64,
+    safe: u64,
+    advanced_at_ms: u64,
+}
+
+impl Follower {
+    fn new(
+        watcher: ChainWatcher,
+        view: watch::Sender<ChainView>,
+        directory: Arc<ArcSwap<Directory>>,
+        facts: mpsc::Sender<ChainFact>,
+        from_block: u64,
+    ) -> Self {
+        let start = watcher.deployment.start_block;
+        Self {
+            watcher,
+            view,
+            directory,
+            facts,
+            next_registry_block: start,
+            next_fact_block: from_block.max(start),
+            policies: BTreeMap::new(),
+            challenges: BTreeMap::new(),
+            revoked: HashSet::new(),
+            latest: 0,
+            safe: 0,
+            advanced_at_ms: 0,
+        }
+    }
+
+    /// One look at the chain. What succeeded before an error is kept and not asked again.
+    async fn look(&mut self) -> Result<Flow, ChainError> {
+        let heads = self.watcher.chain.heads().await?;
+        let moved = heads.latest != self.latest;
+        // An endpoint that fell behind, or a young chain's zero, takes nothing back.
+        self.safe = self.safe.max(heads.safe);
+        self.revocations(heads.latest).await?;
+        self.registry().await?;
+        self.newest_challenges(heads.latest).await?;
+        self.latest = heads.latest;
+        if moved || self.advanced_at_ms == 0 {
+            self.advanced_at_ms = self.watcher.clock.unix_ms();
+        }
+        self.publish(&heads);
+        let flow = self.give_facts().await?;
+        if self.fill_window(EPOCHS_PER_LOOK).await? {
+            self.publish(&heads);
+        }
+        Ok(flow)
+    }
+
+    /// Revocations above `safe`: read anew at each look, since a reorganisation may move them into an earlier block.
+    async fn revocations(&mut self, latest: u64) -> Result<(), ChainError> {
+        let from = self.next_registry_block.max(self.safe + 1);
+        if from > latest {
+            return Ok(());
+        }
+        let events = self.watcher.chain.device_events(from, latest).await?;
+        let revoked: Vec<DeviceEvent> =
+            events.into_iter().filter(|event| matches!(event, DeviceEvent::Revoked { .. })).collect();
+        self.apply_devices(&revoked);
+        Ok(())
+    }
+
+    /// Policies and devices up to `safe`.
+    async fn registry(&mut self) -> Result<(), ChainError> {
+        if self.next_registry_block > self.safe {
+            return Ok(());
+        }
+        let (from, to) = (self.next_registry_block, self.safe);
+        let policies = self.watcher.chain.policies(from, to).await?;
+        let devices = self.watcher.chain.device_events(from, to).await?;
+        for policy in policies {
+            let hash = digest::policy_hash(policy.version, policy.first_epoch, &policy.tariff);
+            if hash != policy.policy_hash {
+                let what = format!("policy {} does not hash to what its event says", policy.version);
+                return Err(ChainError::Malformed { method: "eth_getLogs", what });
+            }
+            tracing::info!(version = policy.version, first_epoch = policy.first_epoch, "policy scheduled");
+            self.policies.insert(policy.version, Arc::new(policy));
+        }
+        self.apply_devices(&devices);
+        self.next_registry_block = to + 1;
+        Ok(())
+    }
+
+    fn apply_devices(&mut self, events: &[DeviceEvent]) {
+        let news = events.iter().any(|event| match event {
+            DeviceEvent::Revoked { device_id } => !self.revoked.contains(device_id),
+            DeviceEvent::Placed { .. } => true,
+        });
+        if !news {
+            return;
+        }
+        let mut directory = Directory::clone(&self.directory.load());
+        for event in events {
+            match *event {
+                DeviceEvent::Placed { device_id, group, index, key, active_from } => {
+                    let revoked = self.revoked.contains(&device_id);
+                    let device = directory
+                        .devices
+                        .entry(device_id)
+                        .or_insert_with(|| Device { places: Vec::new(), revoked });
+                    let place = Place { group, index, key, active_from, active_until: u32::MAX };
+                    place_device(device, place);
+                }
+                DeviceEvent::Revoked { device_id } => {
+                    self.revoked.insert(device_id);
+                    if let Some(device) = directory.devices.get_mut(&device_id) {
+                        device.revoked = true;
+                    }
+                    tracing::warn!(device = %hex::encode(device_id), "device revoked");
+                }
+            }
+        }
+        gauge!("directory_devices").set(directory.devices.len() as f64);
+        self.directory.store(Arc::new(directory));
+    }
+
+    /// Epochs of the window whose challenge block is `safe`, newest first.
+    fn window(&self, latest: u64) -> impl Iterator<Item = u32> + use<> {
+        let deployment = &self.watcher.deployment;
+        let oldest = deployment.oldest_epoch(latest);
+        (oldest..=deployment.epoch_of(self.safe)).rev()
+    }
+
+    async fn newest_challenges(&mut self, latest: u64) -> Result<(), ChainError> {
+        // Block 0 is under `safe` on a chain that has no safe block yet.
+        if self.safe == 0 {
+            return Ok(());
+        }
+        let count = if self.challenges.is_empty() { EPOCHS_AT_START } else { 1 };
+        for epoch in self.window(latest).take(count) {
+            self.fetch_challenge(epoch).await?;
+        }
+        let oldest = self.watcher.deployment.oldest_epoch(latest);
+        self.challenges.retain(|epoch, _| *epoch >= oldest);
+        Ok(())
+    }
+
+    /// Fetches up to `count` missing challenges, newest first; whether there was one.
+    async fn fill_window(&mut self, count: usize) -> Result<bool, ChainError> {
+        if self.safe == 0 {
+            return Ok(false);
+        }
+        let missing: Vec<u32> = self
+            .window(self.latest)
+            .filter(|epoch| !self.challenges.contains_key(epoch))
+            .take(count)
+            .collect();
+        for epoch in &missing {
+            self.fetch_challenge(*epoch).await?;
+        }
+        Ok(!missing.is_empty())
+    }
+
+    async fn fetch_challenge(&mut self, epoch: u32) -> Result<(), ChainError> {
+        if self.challenges.contains_key(&epoch) {
+            return Ok(());
+        }
+        let block = self.watcher.deployment.challenge_block(epoch);
+        let Some(challenge) = self.watcher.chain.block_hash(block).await? else {
+            let what = format!("no block {block}, though `safe` covers it");
+            return Err(ChainError::Malformed { method: "eth_getBlockByNumber", what });
+        };
+        self.challenges.insert(epoch, challenge);
+        Ok(())
+    }
+
+    fn publish(&self, heads: &Heads) {
+        let mut view = ChainView {
+            latest_block: heads.latest,
+            safe_block: self.safe,
+            finalized_block: heads.finalized,
+            advanced_at_ms: self.advanced_at_ms,
+            epoch: None,
+            recent_epochs: Vec::with_capacity(self.challenges.len()),
+            policies: self.policies.values().cloned().collect(),
+        };
+        for (&epoch, &challenge) in &self.challenges {
+            // Before the first policy nothing can be recorded, so there is nothing to announce.
+            if let Some(policy_hash) = view.policy_at(epoch).map(|policy| policy.policy_hash) {
+                view.recent_epochs.push(Epoch { epoch, challenge, policy_hash });
+            }
+        }
+        view.epoch = view.recent_epochs.last().copied();
+        gauge!("chain_latest_block").set(view.latest_block as f64);
+        gauge!("chain_safe_block").set(view.safe_block as f64);
+        gauge!("chain_finalized_block").set(view.finalized_block as f64);
+        self.view.send_if_modified(|published| {
+            let changed = *published != view;
+            *published = view;
+            changed
+        });
+    }
+
+    async fn give_facts(&mut self) -> Result<Flow, ChainError> {
+        while self.next_fact_block <= self.safe {
+            let from = self.next_fact_block;
+            let to = self.safe.min(from.saturating_add(FACT_RANGE_BLOCKS - 1));
+            let heads = self.watcher.chain.head_events(from, to).await?;
+            let ledger = self.watcher.chain.ledger_events(from, to).await?;
+            // Nothing is given before all of the range is known, so that an error repeats no event.
+            self.next_fact_block = to + 1;
+            let events = in_block_order(heads, ledger);
+            for fact in events.into_iter().chain([ChainFact::ScannedTo(to)]) {
+                if self.facts.send(fact).await.is_err() {
+                    return Ok(Flow::Stop);
+                }
+            }
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+/// Adds a place; the one before it counts up to the epoch before.
+fn place_device(device: &mut Device, place: Place) {
+    if device.places.iter().any(|known| (known.group, known.index) == (place.group, place.index)) {
+        return;
+    }
+    if let Some(previous) = device.places.last_mut() {
+        previous.active_until = place.active_from.saturating_sub(1);
+    }
+    device.places.push(place);
+}
+
+fn in_block_order(heads: Vec<HeadEvent>, ledger: Vec<LedgerEvent>) -> Vec<ChainFact> {
+    let mut facts: Vec<(u64, ChainFact)> = heads
+        .into_iter()
+        .map(|event| (event.block, ChainFact::Head(event)))
+        .chain(ledger.into_iter().map(|event| (event.block, ChainFact::Ledger(event))))
+        .collect();
+    facts.sort_by_key(|(block, _)| *block);
+    facts.into_iter().map(|(_, fact)| fact).collect()
+}
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

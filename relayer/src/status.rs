@@ -1,0 +1,107 @@
+//! What `relayer status`, `/ready` and operators are told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use crate::admin::http::Readiness;
+use crate::admin::socket::StatusSource;
+use crate::deployment::Deployment;
+use crate::gateway::Gateway;
+
+/// The chain view counts as fresh this long after its head last moved, ms.
+const HEAD_FRESH_MS: u64 = 60_000;
+
+/// Reads the running gateway.
+#[derive(Debug)]
+pub struct Status {
+    gateway: Arc<Gateway>,
+    deployment: Arc<Deployment>,
+    listen: SocketAddr,
+}
+
+impl Status {
+    /// A view of `gateway`.
+    pub fn new(gateway: Arc<Gateway>, deployment: Arc<Deployment>, listen: SocketAddr) -> Self {
+        Self { gateway, deployment, listen }
+    }
+
+    /// Everything at a glance.
+    pub fn report(&self) -> Value {
+        let view = self.gateway.view.borrow().clone();
+        let announced = *self.gateway.announced().borrow();
+        let state = self.gateway.state();
+        let mut policy_acks: BTreeMap<u32, u64> = BTreeMap::new();
+        for version in state.policy_acks.values() {
+            *policy_acks.entry(*version).or_default() += 1;
+        }
+        json!({
+            "listen": self.listen,
+            "chain": {
+                "chain_id": self.deployment.chain_id,
+                "verifier": format!("0x{}", hex::encode(self.deployment.verifier())),
+                "latest": view.latest_block,
+                "safe": view.safe_block,
+                "finalized": view.finalized_block,
+                "scanned_to": state.scanned_to,
+            },
+            "epoch": announced.map(|announced| announced.epoch.epoch),
+            "policy": view.policies.last().map(|policy| json!({
+                "newest_version": policy.version,
+                "first_epoch": policy.first_epoch,
+            })),
+            "policy_acks": policy_acks,
+            "sessions": self.gateway.session_count(),
+            "devices": self.gateway.directory.load().devices.len(),
+            "counts": state.counts,
+            "statements_waiting": state.uncovered.len(),
+            "batches": state.batches.values().map(|batch| json!({
+                "batch": batch.record.batch,
+                "kind": batch.record.kind,
+                "epoch": batch.record.epoch,
+                "members": batch.record.members.len(),
+                "attempts": batch.attempts.len(),
+                "mined_in": batch.mined.map(|(_, block, ..)| block),
+                "safe_in": batch.safe.map(|(block, _)| block),
+            })).collect::<Vec<_>>(),
+            "ready": self.not_ready_because().is_empty(),
+        })
+    }
+
+    /// Why piles cannot be served now; empty when they can.
+    pub fn not_ready_because(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.gateway.failed.is_cancelled() {
+            reasons.push("the journal cannot be written".to_owned());
+        }
+        if self.gateway.stop.is_cancelled() {
+            reasons.push("stopping".to_owned());
+        }
+        if self.gateway.announced().borrow().is_none() {
+            reasons.push("no epoch is safe yet".to_owned());
+        }
+        let now_ms = self.gateway.clock.unix_ms();
+        let advanced_at_ms = self.gateway.view.borrow().advanced_at_ms;
+        if now_ms.saturating_sub(advanced_at_ms) > HEAD_FRESH_MS {
+            reasons.push(format!("the chain's head has not moved for {HEAD_FRESH_MS} ms"));
+        }
+        reasons
+    }
+}
+
+#[async_trait]
+impl StatusSource for Status {
+    async fn status(&self) -> Value {
+        self.report()
+    }
+}
+
+impl Readiness for Status {
+    fn ready(&self) -> Result<(), Vec<String>> {
+        let reasons = self.not_ready_because();
+        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+    }
+}

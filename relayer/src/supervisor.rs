@@ -1,0 +1,250 @@
+//! Puts the daemon together, and takes it apart in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use cip22_wire::digest::Domain;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::admin::{http, socket};
+use crate::chain::espace::EspaceChain;
+use crate::chain::fees::FeePolicy;
+use crate::chain::signer::TransactionSigner;
+use crate::chain::{Chain, SharedChain};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::Config;
+use crate::deployment::Deployment;
+use crate::directory::Directory;
+use crate::disk::SystemDisk;
+use crate::edge::tls;
+use crate::error::ServeError;
+use crate::gateway::{Gateway, Parts, Settings};
+use crate::gateway_key::{GatewayKey, SiteSecret};
+use crate::journal::Journal;
+use crate::journal::appender::Appender;
+use crate::journal::redb_log::RedbLog;
+use crate::net::{Net, Tcp};
+use crate::pipeline::accept::{self, AcceptLimits};
+use crate::pipeline::acknowledge::{self, SCANNED_CURSOR};
+use crate::pipeline::batch::{self, BatchSettings};
+use crate::pipeline::confirm::Inclusion;
+use crate::pipeline::submit::{PendingBatch, Submitter, SubmitterSettings};
+use crate::policy::announce;
+use crate::policy::watch::ChainWatcher;
+use crate::state::State;
+use crate::status::Status;
+use crate::view::ChainView;
+
+/// Time for sessions to end in a stop, ms.
+const STOP_TIMEOUT_MS: u64 = 5_000;
+/// Time for one JSON-RPC call, ms.
+const RPC_TIMEOUT_MS: u64 = 10_000;
+/// Facts and outcomes that may wait.
+const QUEUE_ITEMS_MAX: usize = 1_024;
+
+/// Runs the daemon until SIGTERM or SIGINT, or until the journal fails.
+///
+/// Once it serves, it prints one line of JSON to standard output: the addresses it listens on.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let disk = SystemDisk;
+    let clock: SharedClock = Arc::new(SystemClock::new());
+    let metrics = PrometheusBuilder::new().install_recorder().map_err(ServeError::Metrics)?;
+    let deployment = Arc::new(Deployment::load(&config.chain.deployment_file)?);
+    let key = GatewayKey::from_bytes(config.gateway_key(&disk)?.expose())?;
+    let site_secret = SiteSecret::new(config.site_secret(&disk)?.into_inner());
+    let signer_key = Zeroizing::new(hex::encode(config.signer_key(&disk)?.expose()));
+    let signer = TransactionSigner::from_hex(&signer_key, deployment.chain_id)?;
+    let tls = Arc::new(tls::server_config(tls::Credentials::load(&disk, &config)?)?);
+    let chain = connect(&config, &deployment, &clock).await?;
+
+    let journal: Arc<dyn Journal> = Arc::new(RedbLog::open(&config.journal.path)?);
+    let (state, scanned_to) = restore(&*journal)?;
+    let token = journal.acquire(&format!("pid {}", std::process::id()))?;
+    let (appender, writer) = Appender::start(journal, token, Arc::clone(&clock))?;
+    let pending = pending_batches(&state);
+
+    let stop = CancellationToken::new();
+    let sessions_stop = stop.child_token();
+    let directory = Arc::new(ArcSwap::from_pointee(Directory::default()));
+    let (view, view_reader) = watch::channel(ChainView::default());
+    let gateway = Arc::new(Gateway::new(Parts {
+        settings: settings(&config, &deployment),
+        clock: Arc::clone(&clock),
+        key,
+        site_secret,
+        domain: Domain { chain_id: deployment.chain_id, verifying_contract: deployment.verifier() },
+        directory: Arc::clone(&directory),
+        view: view_reader,
+        appender,
+        state,
+        stop: sessions_stop.clone(),
+    }));
+
+    let chain_stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let (facts, facts_in) = mpsc::channel(QUEUE_ITEMS_MAX);
+    let (batches, batches_in) = mpsc::channel(QUEUE_ITEMS_MAX);
+    let (outcomes, outcomes_in) = mpsc::channel(QUEUE_ITEMS_MAX);
+    let watcher =
+        ChainWatcher::new(chain.clone(), deployment.clone(), clock.clone(), config.chain.poll_interval_ms);
+    let from_block = scanned_to.saturating_add(1).max(deployment.start_block);
+    tasks.spawn(watcher.run(view, directory, facts, from_block, chain_stop.clone()));
+    tasks.spawn(announce::run(gateway.clone(), chain_stop.clone()));
+    tasks.spawn(acknowledge::run(gateway.clone(), facts_in, outcomes_in, chain_stop.clone()));
+    let submitter = Submitter::new(chain, signer, clock.clone(), gateway.clone(), submitter_settings(&config));
+    tasks.spawn(submitter.run(batches_in, pending, outcomes, chain_stop.clone()));
+    let batch_settings = BatchSettings {
+        close_grace_ms: config.batch.close_grace_ms,
+        records_max: config.batch.records_max,
+        advance_max: config.batch.advance_max,
+        deployment: (*deployment).clone(),
+    };
+    tasks.spawn(batch::run(gateway.clone(), batch_settings, batches, chain_stop.clone()));
+
+    let listener = Tcp.listen(&config.gateway.listen).await.map_err(ServeError::listen(&config.gateway.listen))?;
+    let listen = listener.local_addr().map_err(ServeError::listen(&config.gateway.listen))?;
+    let admin_listener =
+        Tcp.listen(&config.admin.http_listen).await.map_err(ServeError::listen(&config.admin.http_listen))?;
+    let http_listen = admin_listener.local_addr().map_err(ServeError::listen(&config.admin.http_listen))?;
+    let status = Arc::new(Status::new(gateway.clone(), deployment.clone(), listen));
+    let admin = socket::AdminSocket::bind(&config.admin.socket).map_err(ServeError::Admin)?;
+    tasks.spawn(admin.serve(status.clone(), clock.clone(), chain_stop.clone()));
+    let probes = http::serve(admin_listener, metrics, status, clock.clone(), chain_stop.clone());
+    tasks.spawn(async move {
+        if let Err(error) = probes.await {
+            tracing::error!(%error, "metrics and probes are not served any more");
+        }
+    });
+    let accepting = tokio::spawn(accept::run(
+        listener,
+        tls,
+        gateway.clone(),
+        clock.clone(),
+        AcceptLimits::from(&config),
+        sessions_stop,
+    ));
+    tracing::info!(%listen, %http_listen, chain_id = deployment.chain_id, "relayer serves");
+    println!("{}", json!({ "listen": listen, "http_listen": http_listen }));
+
+    let why = wait_for_end(&gateway).await;
+    tracing::info!(why, "relayer stops");
+    stop.cancel();
+    tokio::select! {
+        _ = accepting => {}
+        () = clock.sleep(Duration::from_millis(STOP_TIMEOUT_MS)) => {
+            tracing::warn!("some connections did not end in time");
+        }
+    }
+    chain_stop.cancel();
+    while tasks.join_next().await.is_some() {}
+    let failed = gateway.failed.is_cancelled();
+    drop(gateway);
+    // The writer ends when the last handle to it is gone, after it has written what it was given.
+    let written = tokio::task::spawn_blocking(move || writer.join()).await;
+    if failed || !matches!(written, Ok(Ok(()))) {
+        return Err(ServeError::JournalFailed);
+    }
+    Ok(())
+}
+
+/// The chain client; a reachable endpoint of another chain is refused, an unreachable one is waited for later.
+async fn connect(
+    config: &Config,
+    deployment: &Arc<Deployment>,
+    clock: &SharedClock,
+) -> Result<SharedChain, ServeError> {
+    let timeout = Duration::from_millis(RPC_TIMEOUT_MS);
+    let chain =
+        EspaceChain::new(config.chain.endpoint.expose(), timeout, deployment.clone(), clock.clone())?;
+    match chain.chain_id().await {
+        Ok(found) if found == deployment.chain_id => {}
+        Ok(found) => return Err(ServeError::WrongChain { found, expected: deployment.chain_id }),
+        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "chain endpoint fails"),
+    }
+    Ok(Arc::new(chain))
+}
+
+fn restore(journal: &dyn Journal) -> Result<(State, u64), ServeError> {
+    let mut state = State::default();
+    let mut records = 0_u64;
+    journal.replay(1, &mut |_, record| {
+        records += 1;
+        state.apply(&record);
+    })?;
+    let scanned_to = journal.cursor(SCANNED_CURSOR)?;
+    let settled = state.settle(scanned_to).len();
+    tracing::info!(
+        records,
+        scanned_to,
+        settled,
+        open_batches = state.batches.len(),
+        uncovered = state.uncovered.len(),
+        "journal replayed"
+    );
+    Ok((state, scanned_to))
+}
+
+/// Batches that are on disk and not under `safe`, with every attempt made.
+fn pending_batches(state: &State) -> Vec<PendingBatch> {
+    let open = state.batches.values().filter(|batch| batch.safe.is_none());
+    let pending = open.map(|batch| PendingBatch {
+        batch: batch.record.clone(),
+        attempts: batch.attempts.clone(),
+        mined: batch.mined.map(|(transaction, block, block_hash, succeeded)| Inclusion {
+            transaction,
+            block,
+            block_hash,
+            succeeded,
+        }),
+    });
+    pending.collect()
+}
+
+fn settings(config: &Config, deployment: &Deployment) -> Settings {
+    Settings {
+        heartbeat_interval_ms: config.gateway.heartbeat_interval_ms,
+        max_payload: config.gateway.max_payload,
+        answer_window_blocks: config.gateway.answer_window_blocks,
+        deadline_margin_blocks: config.gateway.deadline_margin_blocks,
+        open_charges_per_device_max: config.gateway.open_charges_per_device_max as usize,
+        idle_timeout_ms: config.limits.idle_timeout_ms,
+        frames_per_second_max: config.limits.frames_per_second_max,
+        frame_burst_max: config.limits.frame_burst_max,
+        send_queue_frames_max: config.limits.send_queue_frames_max,
+        epoch_len_blocks: deployment.epoch_len_blocks,
+        ring_epochs: deployment.ring_epochs,
+    }
+}
+
+fn submitter_settings(config: &Config) -> SubmitterSettings {
+    const GWEI: u128 = 1_000_000_000;
+    SubmitterSettings {
+        fees: FeePolicy {
+            max_fee_per_gas_cap: u128::from(config.chain.max_fee_gwei) * GWEI,
+            tip_per_gas: u128::from(config.chain.priority_fee_gwei) * GWEI,
+        },
+        rebroadcast_blocks: config.chain.rebroadcast_blocks,
+        replace_blocks: config.chain.replace_blocks,
+        poll_interval_ms: config.chain.poll_interval_ms,
+    }
+}
+
+async fn wait_for_end(gateway: &Gateway) -> &'static str {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return "signals cannot be awaited";
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        () = gateway.failed.cancelled() => "the journal failed",
+    }
+}

@@ -1,0 +1,217 @@
+//! The HTTP/2 binding.
+
+use bytes::Bytes;
+use cip22_relayer::edge::http2::CONTENT_TYPE;
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use http::{Method, Request, Response, StatusCode, header};
+use tokio::task::JoinHandle;
+
+use super::{ALPN_HTTP2, AcceptLimits, Binding, DEVICE, Duration, Edge, Http2Limits, limits};
+
+#[tokio::test]
+async fn a_session_streams_both_ways_at_once() {
+    let edge = Edge::start().await;
+    let mut client = Client::connect(&edge).await;
+    let (response, mut send) = client.post("/session").await;
+    // The head comes before any byte was sent.
+    let mut body = expect(response, StatusCode::OK).await;
+    for part in [&b"one"[..], b"two"] {
+        send.send_data(Bytes::from_static(part), false).unwrap();
+        assert_eq!(read(&mut body, part.len()).await, part);
+    }
+    send.send_data(Bytes::new(), true).unwrap();
+    assert!(body.data().await.is_none());
+    client.leave().await;
+    assert_eq!(edge.stop().await, vec![(DEVICE, Binding::Http2)]);
+}
+
+#[tokio::test]
+async fn more_bytes_than_every_window_and_buffer_cross_unharmed() {
+    let edge = Edge::start().await;
+    let mut client = Client::connect(&edge).await;
+    let (response, mut send) = client.post("/session").await;
+    let mut body = expect(response, StatusCode::OK).await;
+    let sent: Vec<u8> = (0..1_000_000u32).flat_map(|n| n.to_be_bytes()).collect();
+    let expected = sent.clone();
+    let sender = tokio::spawn(async move {
+        let mut left = Bytes::from(sent);
+        while !left.is_empty() {
+            send.reserve_capacity(left.len());
+            let capacity = std::future::poll_fn(|context| send.poll_capacity(context)).await.unwrap().unwrap();
+            send.send_data(left.split_to(capacity.min(left.len())), false).unwrap();
+        }
+        send.send_data(Bytes::new(), true).unwrap();
+    });
+    assert!(read(&mut body, expected.len()).await == expected);
+    assert!(body.data().await.is_none());
+    sender.await.unwrap();
+    client.leave().await;
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_session_on_a_connection_is_refused_until_the_first_ended() {
+    let edge = Edge::start().await;
+    let mut client = Client::connect(&edge).await;
+    let (response, mut first) = client.post("/session").await;
+    let mut body = expect(response, StatusCode::OK).await;
+    let (response, _send) = client.post("/session").await;
+    expect(response, StatusCode::CONFLICT).await;
+    first.send_data(Bytes::new(), true).unwrap();
+    assert!(body.data().await.is_none());
+    client.leave().await;
+    assert_eq!(edge.stop().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_reset_request_ends_its_session() {
+    let edge = Edge::start().await;
+    let mut client = Client::connect(&edge).await;
+    let (response, mut send) = client.post("/session").await;
+    expect(response, StatusCode::OK).await;
+    send.send_reset(h2::Reason::CANCEL);
+    drop(send);
+    client.leave().await;
+    // Returns only once the session's task has.
+    assert_eq!(edge.stop().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_challenge_is_answered_with_one_body_for_the_certificates_device() {
+    let edge = Edge::start().await;
+    let mut client = Client::connect(&edge).await;
+    let (response, mut send) = client.post("/auth/challenge").await;
+    send.send_data(Bytes::from_static(b"request"), true).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.headers()[header::CONTENT_TYPE], CONTENT_TYPE);
+    let mut body = response.into_body();
+    assert_eq!(read(&mut body, 39).await, [&DEVICE[..], b"request"].concat());
+    assert!(body.data().await.is_none());
+    client.leave().await;
+    assert_eq!(edge.stop().await, vec![]);
+}
+
+#[tokio::test]
+async fn an_oversized_challenge_body_is_refused() {
+    let edge = Edge::start().await;
+    let mut client = Client::connect(&edge).await;
+    let (response, mut send) = client.post("/auth/challenge").await;
+    send.send_data(Bytes::from(vec![0; 1_001]), true).unwrap();
+    expect(response, StatusCode::PAYLOAD_TOO_LARGE).await;
+    client.leave().await;
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_challenge_body_that_does_not_end_is_refused() {
+    let http2 = Http2Limits { request_timeout: Duration::from_millis(200), ..limits().http2 };
+    let edge = Edge::start_with(AcceptLimits { http2, ..limits() }).await;
+    let mut client = Client::connect(&edge).await;
+    let (response, _send) = client.post("/auth/challenge").await;
+    expect(response, StatusCode::REQUEST_TIMEOUT).await;
+    client.leave().await;
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn other_paths_methods_and_content_types_are_refused_each_in_its_own_way() {
+    let edge = Edge::start().await;
+    let mut client = Client::connect(&edge).await;
+    for (method, path, content_type, status) in [
+        (Method::POST, "/", CONTENT_TYPE, StatusCode::NOT_FOUND),
+        (Method::POST, "/session/", CONTENT_TYPE, StatusCode::NOT_FOUND),
+        (Method::GET, "/session", CONTENT_TYPE, StatusCode::METHOD_NOT_ALLOWED),
+        (Method::PUT, "/auth/challenge", CONTENT_TYPE, StatusCode::METHOD_NOT_ALLOWED),
+        (Method::POST, "/session", "application/json", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (Method::POST, "/auth/challenge", "", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    ] {
+        let (response, _send) = client.request(method, path, content_type).await;
+        expect(response, status).await;
+    }
+    client.leave().await;
+    assert_eq!(edge.stop().await, vec![]);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let http2 = Http2Limits { idle_timeout: Duration::from_millis(50), ..limits().http2 };
+    let edge = Edge::start_with(AcceptLimits { http2, ..limits() }).await;
+    let client = Client::connect(&edge).await;
+    // Held open by the client, so it is the gateway that ends it.
+    let _requests = client.requests.clone();
+    client.connection.await.unwrap().unwrap();
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_says_goaway_and_lets_the_session_finish() {
+    let edge = Edge::start().await;
+    let mut client = Client::connect(&edge).await;
+    let (response, mut send) = client.post("/session").await;
+    let mut body = expect(response, StatusCode::OK).await;
+    edge.stop.cancel();
+    send.send_data(Bytes::from_static(b"last"), false).unwrap();
+    assert_eq!(read(&mut body, 4).await, b"last");
+    send.send_data(Bytes::new(), true).unwrap();
+    assert!(body.data().await.is_none());
+    // Held open by the client, so it is the gateway that ends it.
+    let _requests = client.requests.clone();
+    client.connection.await.unwrap().unwrap();
+    assert_eq!(edge.stop().await.len(), 1);
+}
+
+struct Client {
+    requests: SendRequest<Bytes>,
+    connection: JoinHandle<Result<(), h2::Error>>,
+}
+
+impl Client {
+    async fn connect(edge: &Edge) -> Self {
+        let stream = edge.connect(&edge.root.device(&DEVICE), Some(ALPN_HTTP2)).await.unwrap();
+        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+        Self { requests, connection: tokio::spawn(connection) }
+    }
+
+    async fn post(&mut self, path: &str) -> (h2::client::ResponseFuture, SendStream<Bytes>) {
+        self.request(Method::POST, path, CONTENT_TYPE).await
+    }
+
+    async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+    ) -> (h2::client::ResponseFuture, SendStream<Bytes>) {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("https://localhost{path}"))
+            .header(header::CONTENT_TYPE, content_type)
+            .body(())
+            .unwrap();
+        let mut ready = self.requests.clone().ready().await.unwrap();
+        ready.send_request(request, false).unwrap()
+    }
+
+    /// Closes the connection and waits until it is.
+    async fn leave(self) {
+        drop(self.requests);
+        self.connection.await.unwrap().unwrap();
+    }
+}
+
+async fn expect(response: h2::client::ResponseFuture, status: StatusCode) -> RecvStream {
+    let response: Response<RecvStream> = response.await.unwrap();
+    assert_eq!(response.status(), status);
+    response.into_body()
+}
+
+async fn read(body: &mut RecvStream, length: usize) -> Vec<u8> {
+    let mut read = Vec::new();
+    while read.len() < length {
+        let chunk = body.data().await.unwrap().unwrap();
+        body.flow_control().release_capacity(chunk.len()).unwrap();
+        read.extend_from_slice(&chunk);
+    }
+    read
+}
