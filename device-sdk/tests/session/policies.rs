@@ -138,6 +138,16 @@ fn chunks_come_in_order_from_0() {
 }
 
 #[test]
+fn chunks_of_an_earlier_connection_are_not_continued() {
+    let (mut gateway, mut pile) = connected();
+    let frames = gateway.policy_frames(1, 0);
+    pile.give(&frames[0]);
+    pile.session.disconnected();
+    pile.connect(&mut gateway);
+    assert_eq!(refusal(&mut pile, &frames[1]), (FIELD_VALUE, Some(4)));
+}
+
+#[test]
 fn chunks_agree_in_version_first_epoch_length_and_signature() {
     let (gateway, mut pile) = connected();
     let frames = gateway.policy_frames(1, 0);

@@ -277,3 +277,48 @@ fn a_head_of_another_battery_is_passed_over() {
     }));
     assert_eq!(pile.session.telemetry(&sample(1)), Ok(1));
 }
+
+#[test]
+fn records_continue_from_the_ledger_where_the_gateway_holds_less() {
+    let mut gateway = Gateway::new();
+    let mut pile = Pile::new(&gateway);
+    pile.ready(&mut gateway, 10);
+    pile.session.adopt_battery(BATTERY, [0; 16]);
+    pile.output();
+    pile.give(&head(0, [0; 32], 50, [5; 32]));
+    assert_eq!(pile.session.telemetry(&sample(1)), Ok(51));
+    let record: BattTelem = pile.output().read();
+    assert_eq!(record.fp, fingerprint(&[5; 32], &record));
+}
+
+#[test]
+fn a_checkpoint_due_for_a_record_that_was_refused_names_the_newest_durable_one() {
+    let (mut gateway, mut pile) = adopted();
+    for i in 1..=2 {
+        pile.session.telemetry(&sample(i)).unwrap();
+    }
+    pile.answer(&mut gateway);
+    pile.session.telemetry(&sample(3)).unwrap();
+    pile.session.checkpoint().unwrap();
+    pile.output();
+    pile.give(&nack(FrameType::BattTelem, NackCode::TelemFingerprint, None, None));
+    pile.answer(&mut gateway);
+    assert_eq!(gateway.checkpoint.0, 2);
+}
+
+#[test]
+fn a_record_the_gateway_no_longer_holds_gets_no_checkpoint() {
+    let (mut gateway, mut pile) = adopted();
+    for i in 1..=3 {
+        pile.session.telemetry(&sample(i)).unwrap();
+    }
+    pile.answer(&mut gateway);
+    gateway.records.truncate(1);
+    pile.session.telemetry(&sample(4)).unwrap();
+    pile.output();
+    pile.give(&nack(FrameType::BattTelem, NackCode::TelemFingerprint, None, None));
+    pile.answer(&mut gateway);
+    pile.session.checkpoint().unwrap();
+    assert!(pile.outputs().is_empty());
+    assert_eq!(pile.session.telemetry(&sample(5)), Ok(2));
+}

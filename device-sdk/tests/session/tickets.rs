@@ -208,6 +208,23 @@ fn a_held_ticket_is_asked_anew_at_another_gateway() {
 }
 
 #[test]
+fn a_held_ticket_is_asked_anew_when_the_pile_got_another_index() {
+    let mut gateway = Gateway::new();
+    let mut pile = Pile::new(&gateway);
+    pile.ready(&mut gateway, 10);
+    pile.session.request_ticket().unwrap();
+    pile.answer(&mut gateway);
+    pile.session.disconnected();
+    pile.session.connected(gateway.key.address());
+    pile.output();
+    let mut moved = gateway.hello_ack_message();
+    moved.index += 1;
+    pile.give(&bytes(&moved));
+    pile.give(&gateway.epoch(10));
+    assert_eq!(pile.output().frame_type(), FrameType::ChallengeReq);
+}
+
+#[test]
 fn an_answer_given_before_the_epoch_advanced_is_still_granted() {
     let (mut gateway, mut pile, request) = asking();
     let challenge = gateway.challenge(&request.read());
