@@ -3,9 +3,18 @@
 //! Each check looks at a [`Tree`] in memory, so that `every_check_notices_a_break` can break one and see that it is noticed.
 #![allow(missing_docs, reason = "the tests' names say what they show")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::collections::BTreeSet;
+
+use markdown::{code_spans, fenced_lines, headings, link_targets, quoted_paths, rows, section};
+use source::{camel_case, emitted_metrics, has_word, is_source, toml_keys};
+use tree::{Tree, resolve, root};
+
+#[path = "tidy/markdown.rs"]
+mod markdown;
+#[path = "tidy/source.rs"]
+mod source;
+#[path = "tidy/tree.rs"]
+mod tree;
 
 #[test]
 fn every_step_of_an_auth_resp_names_what_is_there() {
@@ -75,7 +84,7 @@ fn every_check_notices_a_break() {
     let breaks: &[Break] = &[
         ("a stage's file is gone", life_of_an_auth_resp, |tree| tree.remove("relayer/src/pipeline/grant.rs")),
         ("a stage without a row", life_of_an_auth_resp, |tree| {
-            tree.put("relayer/src/pipeline/forward.rs", "")
+            tree.put("relayer/src/pipeline/forward.rs", "");
         }),
         ("a renamed span", life_of_an_auth_resp, |tree| {
             tree.replace("relayer/src/pipeline/grant.rs", "name = \"grant\"", "name = \"given\"");
@@ -88,13 +97,13 @@ fn every_check_notices_a_break() {
         }),
         ("a link to nowhere", links_and_paths, |tree| tree.append("README.md", "\n[x](docs/nowhere.md)\n")),
         ("a link to no heading", links_and_paths, |tree| {
-            tree.append("README.md", "\n[x](docs/protocol.md#nowhere)\n")
+            tree.append("README.md", "\n[x](docs/protocol.md#nowhere)\n");
         }),
         ("a path to nowhere", links_and_paths, |tree| {
-            tree.append("docs/operations.md", "\n`scripts/nothing up`\n")
+            tree.append("docs/operations.md", "\n`scripts/nothing up`\n");
         }),
         ("a script that is gone", links_and_paths, |tree| {
-            tree.append("README.md", "\n```sh\nscripts/nothing\n```\n")
+            tree.append("README.md", "\n```sh\nscripts/nothing\n```\n");
         }),
         ("a test that is gone", named_tests, |tree| {
             tree.replace(
@@ -104,7 +113,7 @@ fn every_check_notices_a_break() {
             );
         }),
         ("a key without a row", configuration_keys, |tree| {
-            tree.append("deploy/relayer.toml", "\nunheard_of = 1\n")
+            tree.append("deploy/relayer.toml", "\nunheard_of = 1\n");
         }),
         ("a changed default", configuration_keys, |tree| {
             tree.replace("deploy/relayer.toml", "max_payload = 16384", "max_payload = 16385");
@@ -122,7 +131,7 @@ fn every_check_notices_a_break() {
             tree.replace("docs/operations.md", "| `sessions_open`", "| `sessions_closed`");
         }),
         ("a command that is gone", commands, |tree| {
-            tree.append("docs/operations.md", "\n`relayer explode`\n")
+            tree.append("docs/operations.md", "\n`relayer explode`\n");
         }),
         ("an event without a row", revealed_fields, |tree| {
             tree.append("contracts/src/interfaces/IBatteryLedger.sol", "\n    event Unheard(bytes32 of);\n");
@@ -137,14 +146,14 @@ fn every_check_notices_a_break() {
         ("a long file", long_files, |tree| tree.put("relayer/src/long.rs", &"\n".repeat(701))),
         ("an empty name", empty_names, |tree| tree.put("relayer/src/utils/mod.rs", "")),
         ("a path of a machine", machine_paths, |tree| {
-            tree.append("README.md", &format!("/home{}", "/someone/x"))
+            tree.append("README.md", &format!("/home{}", "/someone/x"));
         }),
         ("a first paragraph without the other CIP-22", readme, |tree| {
             tree.replace("README.md", "Conflux Improvement Proposal 22", "something else");
         }),
         ("a local figure beside the chain", readme, |tree| tree.append("README.zh.md", "\n链上 12 ms\n")),
         ("a test that says nothing", test_names, |tree| {
-            tree.put("wire/tests/x.rs", "#[test]\nfn it_works() {}\n")
+            tree.put("wire/tests/x.rs", "#[test]\nfn it_works() {}\n");
         }),
     ];
     let whole = Tree::load();
@@ -444,242 +453,8 @@ fn readme(tree: &Tree) -> Vec<String> {
     problems
 }
 
-/// The files of the working tree that git does not ignore, as text; files that are none are empty.
-#[derive(Clone)]
-struct Tree {
-    files: BTreeMap<String, String>,
-}
-
-impl Tree {
-    fn load() -> Self {
-        let listed = Command::new("git")
-            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-            .current_dir(root())
-            .output()
-            .expect("git runs");
-        assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
-        let paths = String::from_utf8(listed.stdout).expect("paths are UTF-8");
-        let read = |path: &str| {
-            // A deleted file is still listed until the deletion is committed.
-            let bytes = std::fs::read(root().join(path)).ok()?;
-            Some((path.to_owned(), String::from_utf8(bytes).unwrap_or_default()))
-        };
-        Self { files: paths.split_terminator('\0').filter_map(read).collect() }
-    }
-
-    fn text(&self, path: &str) -> &str {
-        self.files.get(path).map_or("", String::as_str)
-    }
-
-    /// Whether a file, a folder or a pattern with `*` is in the tree.
-    fn exists(&self, path: &str) -> bool {
-        let path = path.trim_end_matches('/');
-        let below = format!("{path}/");
-        path.is_empty()
-            || self.files.contains_key(path)
-            || self.files.keys().any(|file| file.starts_with(&below))
-            || path.contains('*') && self.files.keys().any(|file| matches(path, file))
-    }
-
-    fn documents(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.files.iter().filter(|(path, _)| path.ends_with(".md") && !path.starts_with("scripts/devnet.d/"))
-    }
-
-    fn remove(&mut self, path: &str) {
-        self.files.remove(path).expect("it is there");
-    }
-
-    fn put(&mut self, path: &str, text: &str) {
-        self.files.insert(path.to_owned(), text.to_owned());
-    }
-
-    fn append(&mut self, path: &str, text: &str) {
-        self.files.get_mut(path).expect("it is there").push_str(text);
-    }
-
-    fn replace(&mut self, path: &str, from: &str, to: &str) {
-        let text = self.files.get_mut(path).expect("it is there");
-        assert!(text.contains(from), "{path} does not hold {from}");
-        *text = text.replace(from, to);
-    }
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in the workspace").to_owned()
-}
-
 fn report(problems: Vec<String>) {
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
-}
-
-/// The cells of each table row, without the outer bars.
-fn rows(text: &str) -> impl Iterator<Item = Vec<String>> + '_ {
-    text.lines().filter_map(|line| {
-        let inner = line.trim().strip_prefix('|')?.strip_suffix('|')?;
-        Some(inner.split('|').map(|cell| cell.trim().to_owned()).collect())
-    })
-}
-
-/// From a heading to the next one of its level or above.
-fn section<'t>(text: &'t str, heading: &str) -> &'t str {
-    let Some(start) = text.find(&format!("{heading}\n")) else { return "" };
-    let body = &text[start + heading.len()..];
-    let level = heading.bytes().take_while(|byte| *byte == b'#').count();
-    let ends = (1..=level).filter_map(|depth| body.find(&format!("\n{} ", "#".repeat(depth))));
-    &body[..ends.min().unwrap_or(body.len())]
-}
-
-/// What stands between single backticks, outside of fences.
-fn code_spans(text: &str) -> Vec<&str> {
-    let mut spans = Vec::new();
-    let mut fenced = false;
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        } else if !fenced {
-            spans.extend(line.split('`').skip(1).step_by(2));
-        }
-    }
-    spans
-}
-
-fn fenced_lines(text: &str) -> Vec<&str> {
-    let mut lines = Vec::new();
-    let mut fenced = false;
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        } else if fenced {
-            lines.push(line);
-        }
-    }
-    lines
-}
-
-fn link_targets(text: &str) -> Vec<&str> {
-    text.split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split_once(')'))
-        .map(|(target, _)| target.trim())
-        .collect()
-}
-
-/// The anchors that a page's headings have.
-fn headings(text: &str) -> BTreeSet<String> {
-    let slug = |heading: &str| -> String {
-        let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-        kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
-    };
-    text.lines()
-        .filter(|line| line.starts_with('#'))
-        .map(|line| slug(line.trim_start_matches('#').trim()))
-        .collect()
-}
-
-/// Paths from the top of the tree, in code spans and in shell blocks; `{a,b}` spelled out, `<…>` as `*`.
-fn quoted_paths(tree: &Tree, text: &str) -> BTreeSet<String> {
-    let spans = code_spans(text).into_iter().filter_map(|span| span.split_whitespace().next());
-    let shell = fenced_lines(text)
-        .into_iter()
-        .flat_map(str::split_whitespace)
-        .filter(|word| word.starts_with("scripts/"));
-    let tops: BTreeSet<&str> =
-        tree.files.keys().filter_map(|path| path.split_once('/')).map(|(top, _)| top).collect();
-    spans
-        .chain(shell)
-        .map(|word| word.trim_end_matches(['.', ',', ';', ':', ')']))
-        .filter(|word| word.split_once('/').is_some_and(|(top, _)| tops.contains(top)))
-        .flat_map(|word| spelled_out(&wildcards(word)))
-        .collect()
-}
-
-fn wildcards(word: &str) -> String {
-    let mut out = String::new();
-    let mut inside = false;
-    for c in word.chars() {
-        match c {
-            '<' => {
-                inside = true;
-                out.push('*');
-            }
-            '>' => inside = false,
-            _ if !inside => out.push(c),
-            _ => {}
-        }
-    }
-    out
-}
-
-fn spelled_out(word: &str) -> Vec<String> {
-    let Some((before, rest)) = word.split_once('{') else { return vec![word.to_owned()] };
-    let Some((choices, after)) = rest.split_once('}') else { return vec![word.to_owned()] };
-    choices.split(',').flat_map(|choice| spelled_out(&format!("{before}{choice}{after}"))).collect()
-}
-
-/// Whether `*` of a pattern can be filled in, within one folder each.
-fn matches(pattern: &str, path: &str) -> bool {
-    let (patterns, parts): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
-    patterns.len() == parts.len()
-        && patterns.iter().zip(&parts).all(|(pattern, part)| match pattern.split_once('*') {
-            None => pattern == part,
-            Some((start, end)) => {
-                part.len() >= start.len() + end.len() && part.starts_with(start) && part.ends_with(end)
-            }
-        })
-}
-
-fn resolve(folder: &str, target: &str) -> String {
-    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in target.split('/') {
-        match part {
-            "." | "" => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
-}
-
-/// `section.key` to its value, as written. Values of one line only, as all of ours are.
-fn toml_keys(text: &str) -> BTreeMap<String, String> {
-    let mut keys = BTreeMap::new();
-    let mut section = "";
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section = name;
-        } else if let Some((key, value)) = line.split_once('=') {
-            keys.insert(format!("{section}.{}", key.trim()), value.trim().to_owned());
-        }
-    }
-    keys
-}
-
-/// Names given to the metrics macros; each has to be a literal, so that it can be found.
-fn emitted_metrics(source: &str) -> BTreeSet<&str> {
-    let calls =
-        ["counter!(", "gauge!(", "histogram!("].into_iter().flat_map(|call| source.split(call).skip(1));
-    calls.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next()).collect()
-}
-
-fn has_word(text: &str, word: &str) -> bool {
-    let part = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(word).any(|(at, _)| {
-        !text[..at].chars().next_back().is_some_and(part)
-            && !text[at + word.len()..].chars().next().is_some_and(part)
-    })
-}
-
-/// `BAD_SIGNATURE` as `BadSignature`.
-fn camel_case(name: &str) -> String {
-    let word = |word: &str| match word.split_at_checked(1) {
-        Some((first, rest)) => first.to_uppercase() + &rest.to_lowercase(),
-        None => String::new(),
-    };
-    name.split(['_', '-']).map(word).collect()
-}
-
-fn is_source(path: &str, text: &str) -> bool {
-    [".rs", ".sol", ".mjs", ".py"].iter().any(|extension| path.ends_with(extension)) || text.starts_with("#!")
 }
 
 const OPERATIONS: &str = "docs/operations.md";
