@@ -76,17 +76,17 @@ def decode_body(name, body):
 
 
 def decode_fields(row, payload, frame_type):
-    fields = parse_row(row)
-    known = {tag: (field, kind) for tag, field, kind, _ in fields}
+    found = dict(decode_tlv(payload, frame_type))
+    known = {tag: cell for tag, *cell in parse_row(row)}
     values = {}
-    for tag, data in decode_tlv(payload, frame_type):
-        if tag in known:
-            field, kind = known[tag]
-            values[field] = from_bytes(kind, data, frame_type, tag)
-        elif tag % 2 == 0:
-            raise Refused(UNKNOWN_FIELD, frame_type, field=tag)
-    for tag, field, _, optional in fields:
-        if not optional and field not in values:
+    for tag in sorted(found.keys() | known.keys()):
+        field, kind, optional = known.get(tag, (None, None, None))
+        if field is None:
+            if tag % 2 == 0:
+                raise Refused(UNKNOWN_FIELD, frame_type, field=tag)
+        elif tag in found:
+            values[field] = from_bytes(kind, found[tag], frame_type, tag)
+        elif not optional:
             raise Refused(MISSING_FIELD, frame_type, field=tag)
     return values
 
