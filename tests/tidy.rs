@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use markdown::{code_spans, fenced_lines, headings, link_targets, quoted_paths, rows, section};
-use source::{camel_case, emitted_metrics, has_word, is_source, toml_keys};
+use source::{camel_case, emitted_metrics, has_word, is_source, toml_keys, variants};
 use tree::{Tree, resolve, root};
 
 #[path = "tidy/markdown.rs"]
@@ -74,6 +74,11 @@ fn the_name_of_every_test_is_a_sentence() {
 #[test]
 fn the_readme_tells_the_two_cip_22_apart_and_a_local_figure_from_the_chain() {
     report(readme(&Tree::load()));
+}
+
+#[test]
+fn every_record_and_state_of_the_relayer_is_on_the_architecture_page() {
+    report(records_and_states(&Tree::load()));
 }
 
 /// A check, and a break of the tree that it has to notice.
@@ -147,6 +152,9 @@ fn every_check_notices_a_break() {
         ("an empty name", empty_names, |tree| tree.put("relayer/src/utils/mod.rs", "")),
         ("a path of a machine", machine_paths, |tree| {
             tree.append("README.md", &format!("/home{}", "/someone/x"));
+        }),
+        ("a record without a word", records_and_states, |tree| {
+            tree.replace("relayer/src/journal/record.rs", "    LedgerSafe {", "    LedgerSafest {");
         }),
         ("a first paragraph without the other CIP-22", readme, |tree| {
             tree.replace("README.md", "Conflux Improvement Proposal 22", "something else");
@@ -374,6 +382,25 @@ fn revealed_fields(tree: &Tree) -> Vec<String> {
                     problems.push(format!("{page} does not say what {name}.{field} reveals"));
                 }
             }
+        }
+    }
+    problems
+}
+
+/// The variants of the journal's records and of a statement's states.
+fn records_and_states(tree: &Tree) -> Vec<String> {
+    let page = "docs/architecture.md";
+    let relayer = section(tree.text(page), "## The relayer");
+    let mut problems = Vec::new();
+    let enums =
+        [("relayer/src/journal/record.rs", "Record"), ("relayer/src/state/message_state.rs", "MessageState")];
+    for (file, name) in enums {
+        let variants = variants(tree.text(file), name);
+        if variants.is_empty() {
+            problems.push(format!("{file} has no enum {name}"));
+        }
+        for variant in variants.into_iter().filter(|variant| !has_word(relayer, variant)) {
+            problems.push(format!("{page} does not name {name}::{variant}"));
         }
     }
     problems

@@ -31,6 +31,17 @@ pub(crate) fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
+/// The variants of a formatted enum.
+pub(crate) fn variants<'s>(source: &'s str, name: &str) -> Vec<&'s str> {
+    let Some((_, body)) = source.split_once(&format!("pub enum {name} {{\n")) else { return Vec::new() };
+    let lines = body.lines().take_while(|line| *line != "}");
+    let at_top = lines.filter_map(|line| line.strip_prefix("    "));
+    at_top
+        .filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()))
+        .filter_map(|line| line.split([' ', '(', ',']).next())
+        .collect()
+}
+
 /// `BAD_SIGNATURE` as `BadSignature`.
 pub(crate) fn camel_case(name: &str) -> String {
     let word = |word: &str| match word.split_at_checked(1) {
