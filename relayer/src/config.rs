@@ -247,7 +247,9 @@ impl Config {
                 figment = figment.merge((key, value));
             }
         }
-        figment.extract().map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+        figment
+            .extract()
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
     }
 
     /// The effective configuration as TOML, endpoints redacted.
@@ -517,7 +519,8 @@ impl Default for LogConfig {
 
 /// The process's environment, as far as it is UTF-8; names of ours are.
 fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<(), ConfigError> {

@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn eip_2098_examples_recover_and_are_reproduced() {
         // The two test cases of EIP-2098: messages with the personal-sign prefix.
-        let key = GatewayKey::from_bytes(&[0x12, 0x34].repeat(16).try_into().unwrap()).unwrap();
+        let key = GatewayKey::from_bytes(&bytes(&format!("{}1234", "1234567890".repeat(6)))).unwrap();
         for (message, r, s) in [
             (
                 "Hello World",

@@ -68,11 +68,12 @@ async fn a_client_without_a_certificate_is_refused() {
     let edge = Edge::start().await;
     let device = edge.root.device(&DEVICE);
     let config = client_config(&edge.root.pem, &device, None);
-    let mut anonymous = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates(root_store(&edge.root.pem))
-        .with_no_client_auth();
+    let mut anonymous =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(root_store(&edge.root.pem))
+            .with_no_client_auth();
     anonymous.alpn_protocols = config.alpn_protocols;
     assert_eq!(edge.refusal(anonymous).await, Some(rustls::AlertDescription::CertificateRequired));
     assert_eq!(edge.stop().await, vec![]);
@@ -121,7 +122,8 @@ async fn no_session_ticket_is_ever_sent() {
 
 #[tokio::test]
 async fn a_handshake_that_takes_too_long_is_closed() {
-    let edge = Edge::start_with(AcceptLimits { handshake_timeout: Duration::from_millis(50), ..limits() }).await;
+    let edge =
+        Edge::start_with(AcceptLimits { handshake_timeout: Duration::from_millis(50), ..limits() }).await;
     let mut silent = Tcp.connect(&edge.address).await.unwrap();
     assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
     edge.stop().await;
@@ -166,8 +168,11 @@ impl Edge {
     async fn start_with(limits: AcceptLimits) -> Self {
         let root = Root::new();
         let gateway = root.gateway();
-        let credentials =
-            Credentials::from_pem(root.pem.as_bytes(), gateway.certificate.as_bytes(), gateway.key.as_bytes());
+        let credentials = Credentials::from_pem(
+            root.pem.as_bytes(),
+            gateway.certificate.as_bytes(),
+            gateway.key.as_bytes(),
+        );
         let config = Arc::new(tls::server_config(credentials.unwrap()).unwrap());
         let listener = Tcp.listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

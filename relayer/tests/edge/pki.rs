@@ -2,18 +2,18 @@
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
 
-pub struct Root {
+pub(super) struct Root {
     issuer: Issuer<'static, KeyPair>,
-    pub pem: String,
+    pub(super) pem: String,
 }
 
-pub struct Issued {
-    pub certificate: String,
-    pub key: String,
+pub(super) struct Issued {
+    pub(super) certificate: String,
+    pub(super) key: String,
 }
 
 impl Root {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -21,20 +21,20 @@ impl Root {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    pub fn gateway(&self) -> Issued {
+    pub(super) fn gateway(&self) -> Issued {
         let uri = format!("urn:cip22:gateway:0x{}", "cd".repeat(20));
         self.issue(vec![SanType::DnsName("localhost".try_into().unwrap()), self::uri(&uri)], false)
     }
 
-    pub fn device(&self, device_id: &[u8; 32]) -> Issued {
+    pub(super) fn device(&self, device_id: &[u8; 32]) -> Issued {
         self.issue(vec![uri(&device_uri(device_id))], false)
     }
 
-    pub fn with_uris(&self, uris: &[&str]) -> Issued {
+    pub(super) fn with_uris(&self, uris: &[&str]) -> Issued {
         self.issue(uris.iter().map(|name| uri(name)).collect(), false)
     }
 
-    pub fn expired(&self, device_id: &[u8; 32]) -> Issued {
+    pub(super) fn expired(&self, device_id: &[u8; 32]) -> Issued {
         self.issue(vec![uri(&device_uri(device_id))], true)
     }
 
@@ -50,7 +50,7 @@ impl Root {
     }
 }
 
-pub fn device_uri(device_id: &[u8; 32]) -> String {
+pub(super) fn device_uri(device_id: &[u8; 32]) -> String {
     format!("urn:cip22:device:{}", hex::encode(device_id))
 }
 
