@@ -1,0 +1,165 @@
+//! `cip22-fleet provision`: keys, identities and certificates of a fleet and of its gateway.
+
+use std::{fs, path::{Path, PathBuf}};
+
+use cip22_device_sdk::sign::SigningKey;
+use cip22_wire::{Address, limits::GROUP_INDICES_MAX};
+use zeroize::Zeroizing;
+
+use crate::{
+    clock::SystemEntropy,
+    error::FleetError,
+    files::write_private,
+    manifest::{Manifest, Pile, Role, hex_bytes, hex_text},
+    pki::Root,
+};
+
+/// What to provision.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// Folder for fleet.json, pki/, gateway.key and site.secret.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Honest piles.
+    #[arg(long, default_value_t = 100)]
+    pub count: u32,
+    /// Further piles for the scripted misbehaviour.
+    #[arg(long, default_value_t = 0)]
+    pub misbehaving: u32,
+    /// Further piles that are to be revoked on chain before the run.
+    #[arg(long, default_value_t = 0)]
+    pub revoked: u32,
+    /// First group; each takes 224 piles.
+    #[arg(long, default_value_t = 1)]
+    pub group: u32,
+    /// The gateway's address; without it, that of gateway.key, made if absent.
+    #[arg(long, value_parser = hex_bytes::<20>)]
+    pub gateway_address: Option<Address>,
+    /// DNS names of the gateway.
+    #[arg(long, default_value = "localhost", value_delimiter = ',')]
+    pub dns: Vec<String>,
+}
+
+/// Makes the fleet.
+///
+/// # Errors
+/// `fleet.json` exists already, or a file cannot be written.
+pub fn run(arguments: &Arguments) -> Result<(), FleetError> {
+    let out = &arguments.out;
+    let path = out.join("fleet.json");
+    if path.exists() {
+        return Err(FleetError::Setting(format!("{} exists already", path.display())));
+    }
+    let pki = out.join("pki");
+    fs::create_dir_all(&pki).map_err(FleetError::file(&pki))?;
+    let gateway_key = secret_file(&out.join("gateway.key"))?;
+    let gateway = match arguments.gateway_address {
+        Some(address) => address,
+        None => SigningKey::from_bytes(&gateway_key)?.address(),
+    };
+    secret_file(&out.join("site.secret"))?;
+
+    let root = Root::load_or_generate(&pki)?;
+    root.issue_gateway(&gateway, &arguments.dns)?.write(&pki, "gateway")?;
+    let roles = [
+        ("pile", arguments.count, Role::Honest),
+        ("misbehaving", arguments.misbehaving, Role::Misbehaving),
+        ("revoked", arguments.revoked, Role::Revoked),
+    ];
+    let mut piles = Vec::new();
+    for (prefix, count, role) in roles {
+        for number in 1..=count {
+            let group = arguments.group + u32::try_from(piles.len()).unwrap_or(u32::MAX) / u32::from(GROUP_INDICES_MAX);
+            piles.push(pile(&root, &pki, format!("{prefix}-{number:04}"), group, role)?);
+        }
+    }
+    Manifest { piles }.store(&path)
+}
+
+fn pile(root: &Root, pki: &Path, name: String, group: u32, role: Role) -> Result<Pile, FleetError> {
+    let (key, secret) = random_key()?;
+    let (device_id, battery) = (random_id()?, random_id()?);
+    root.issue_device(&device_id)?.write(pki, &name)?;
+    Ok(Pile {
+        device_id: hex_text(&device_id),
+        key: hex_text(&*secret),
+        address: hex_text(&key.address()),
+        group,
+        battery: hex_text(&battery),
+        certificate: PathBuf::from(format!("pki/{name}.pem")),
+        certificate_key: PathBuf::from(format!("pki/{name}.key")),
+        name,
+        role,
+    })
+}
+
+fn random_key() -> Result<(SigningKey, Zeroizing<[u8; 32]>), FleetError> {
+    loop {
+        let secret = Zeroizing::new(random_id()?);
+        // All but 2^-128 of the scalars are keys.
+        if let Ok(key) = SigningKey::from_bytes(&secret) {
+            return Ok((key, secret));
+        }
+    }
+}
+
+fn random_id() -> Result<[u8; 32], FleetError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads 32 bytes in hex, or makes them.
+fn secret_file(path: &Path) -> Result<Zeroizing<[u8; 32]>, FleetError> {
+    if path.exists() {
+        let text = Zeroizing::new(fs::read_to_string(path).map_err(FleetError::file(path))?);
+        let bytes = hex_bytes(text.trim()).map_err(|problem| FleetError::content(path, problem))?;
+        return Ok(Zeroizing::new(bytes));
+    }
+    let (_, secret) = random_key()?;
+    let text = Zeroizing::new(format!("{}\n", hex::encode(*secret)));
+    write_private(path, text.as_bytes())?;
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn arguments(out: PathBuf, count: u32) -> Arguments {
+        let dns = vec!["localhost".to_owned()];
+        Arguments { out, count, misbehaving: 1, revoked: 1, group: 7, gateway_address: None, dns }
+    }
+
+    #[test]
+    fn a_fleet_loads_as_it_was_provisioned_and_keeps_its_keys_to_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        run(&arguments(folder.path().to_owned(), 225)).unwrap();
+        let path = folder.path().join("fleet.json");
+        let fleet = Manifest::load(&path).unwrap();
+        assert_eq!(fleet.piles.len(), 227);
+        assert_eq!((fleet.piles[223].group, fleet.piles[224].group), (7, 8), "224 piles a group");
+        assert_eq!(fleet.piles[226].role, Role::Revoked);
+        for file in ["fleet.json", "gateway.key", "site.secret", "pki/pile-0001.key", "pki/root.key"] {
+            let mode = fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+        let before = fs::read(folder.path().join("gateway.key")).unwrap();
+        assert!(run(&arguments(folder.path().to_owned(), 1)).is_err(), "a fleet is not overwritten");
+        assert_eq!(fs::read(folder.path().join("gateway.key")).unwrap(), before);
+    }
+
+    #[test]
+    fn an_address_that_is_not_the_keys_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        run(&arguments(folder.path().to_owned(), 1)).unwrap();
+        let path = folder.path().join("fleet.json");
+        let mut fleet = Manifest::load(&path).unwrap();
+        fleet.piles[0].address = fleet.piles[1].address.clone();
+        fleet.store(&path).unwrap();
+        let error = Manifest::load(&path).unwrap_err().to_string();
+        assert!(error.contains("pile-0001.address"), "{error}");
+    }
+}

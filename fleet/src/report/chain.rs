@@ -1,0 +1,179 @@
+//! Reads the contracts' events and the receipts of what recorded heads, up to the `safe` block.
+
+use std::collections::{BTreeMap, HashMap};
+
+use alloy::{
+    primitives::{Address, B256, U256},
+    providers::{DynProvider, Provider, ProviderBuilder},
+    rpc::types::{Filter, Log},
+    sol,
+    sol_types::SolEvent,
+};
+use cip22_wire::{BatteryId, Hash};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::{deployment::Deployment, error::FleetError};
+
+sol! {
+    event HeadRecorded(uint32 indexed group, uint256 indexed position, bytes32 head);
+    event HeadExtended(uint32 indexed group, uint256 indexed position, bytes32 head);
+    event BatteryAdvanced(bytes32 indexed battery, bytes32 indexed deviceId, uint32 seq, bytes32 fp, bytes16 segment, uint64 time, uint32 prevSeq);
+    event PolicyScheduled(uint32 indexed version, uint32 indexed firstEpoch, bytes32 policyHash, bytes tariff, bytes signature);
+}
+
+/// A head that a verifier emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordedHead {
+    /// n of the newest statement under it.
+    pub n: u8,
+    /// head_n.
+    pub head: Hash,
+    /// Unix time of its block, s.
+    pub block_time_s: u64,
+}
+
+/// What the chain says.
+#[derive(Clone, Debug, Default)]
+pub struct ChainFacts {
+    /// Newest block counted.
+    pub safe_block: u64,
+    /// By (group, index, epoch), in the order of the chain.
+    pub heads: HashMap<(u32, u8, u32), Vec<RecordedHead>>,
+    /// Heads of batteries, by seq: fp.
+    pub batteries: HashMap<BatteryId, BTreeMap<u32, Hash>>,
+    /// Newest policy scheduled.
+    pub policy_version: u32,
+    /// Gas charged by each transaction that recorded heads.
+    pub gas_charged: HashMap<B256, f64>,
+}
+
+/// Reads on from where it stopped.
+#[derive(Debug)]
+pub(super) struct Reader {
+    provider: DynProvider,
+    deployment: Deployment,
+    next_block: u64,
+    facts: ChainFacts,
+}
+
+impl Reader {
+    pub(super) fn new(rpc: &str, deployment: Deployment) -> Result<Self, FleetError> {
+        let url = rpc.parse().map_err(|_| FleetError::Setting("--rpc is no URL".to_owned()))?;
+        let provider = ProviderBuilder::new().disable_recommended_fillers().connect_http(url).erased();
+        let next_block = deployment.start_block;
+        Ok(Self { provider, deployment, next_block, facts: ChainFacts::default() })
+    }
+
+    /// Everything up to the `safe` block of now.
+    pub(super) async fn read(&mut self) -> Result<ChainFacts, FleetError> {
+        let safe = self.block("safe").await?;
+        let safe_block = number(&safe, "number").ok_or_else(|| wrong("eth_getBlockByNumber", "no number"))?;
+        while self.next_block <= safe_block {
+            let to = safe_block.min(self.next_block + BLOCKS_PER_QUERY - 1);
+            self.read_logs(self.next_block, to).await?;
+            self.next_block = to + 1;
+        }
+        self.facts.safe_block = safe_block;
+        Ok(self.facts.clone())
+    }
+
+    async fn read_logs(&mut self, from: u64, to: u64) -> Result<(), FleetError> {
+        let mut addresses: Vec<Address> = self.deployment.verifiers.iter().map(|verifier| verifier.address).collect();
+        addresses.extend([self.deployment.battery_ledger, self.deployment.policy_registry]);
+        let filter = Filter::new().from_block(from).to_block(to).address(addresses);
+        let logs = self.provider.get_logs(&filter).await.map_err(|error| wrong("eth_getLogs", error))?;
+        let mut times = HashMap::new();
+        for log in &logs {
+            if let Some(block) = log.block_number.filter(|_| head_of(log).is_some()) {
+                times.insert(block, 0);
+            }
+        }
+        for (block, time) in &mut times {
+            let header = self.block(&format!("{block:#x}")).await?;
+            *time = number(&header, "timestamp").ok_or_else(|| wrong("eth_getBlockByNumber", "no timestamp"))?;
+        }
+        let mut transactions = Vec::new();
+        for log in logs {
+            let time = log.block_number.and_then(|block| times.get(&block)).copied().unwrap_or_default();
+            self.take(&log, time);
+            if let Some(hash) = log.transaction_hash.filter(|_| head_of(&log).is_some())
+                && !transactions.contains(&hash)
+            {
+                transactions.push(hash);
+            }
+        }
+        let charged: Vec<_> = stream::iter(transactions)
+            .map(|hash| gas_charged(&self.provider, hash))
+            .buffered(RECEIPTS_AT_A_TIME)
+            .try_collect()
+            .await?;
+        self.facts.gas_charged.extend(charged);
+        Ok(())
+    }
+
+    fn take(&mut self, log: &Log, block_time_s: u64) {
+        let address = log.address();
+        if let Some((group, position, head)) = head_of(log) {
+            let [.., e0, e1, e2, e3, index, n] = position.to_be_bytes::<32>();
+            let epoch = u32::from_be_bytes([e0, e1, e2, e3]);
+            let recorded = RecordedHead { n, head: head.0, block_time_s };
+            self.facts.heads.entry((group, index, epoch)).or_default().push(recorded);
+        } else if address == self.deployment.battery_ledger
+            && let Ok(event) = BatteryAdvanced::decode_log(&log.inner)
+        {
+            self.facts.batteries.entry(event.battery.0).or_default().insert(event.seq, event.fp.0);
+        } else if address == self.deployment.policy_registry
+            && let Ok(event) = PolicyScheduled::decode_log(&log.inner)
+        {
+            self.facts.policy_version = self.facts.policy_version.max(event.version);
+        }
+    }
+
+    async fn block(&self, tag: &str) -> Result<Value, FleetError> {
+        // Raw: eSpace blocks lack fields that a typed one requires.
+        self.provider
+            .raw_request("eth_getBlockByNumber".into(), json!([tag, false]))
+            .await
+            .map_err(|error| wrong("eth_getBlockByNumber", error))
+    }
+}
+
+/// Group, position and head, if it is an event of a recorded head.
+fn head_of(log: &Log) -> Option<(u32, U256, B256)> {
+    if let Ok(event) = HeadRecorded::decode_log(&log.inner) {
+        return Some((event.group, event.position, event.head));
+    }
+    let event = HeadExtended::decode_log(&log.inner).ok()?;
+    Some((event.group, event.position, event.head))
+}
+
+/// eSpace charges up to a quarter of an unused limit; `gasFee` is what was paid, `gasUsed` is not.
+async fn gas_charged(provider: &DynProvider, hash: B256) -> Result<(B256, f64), FleetError> {
+    let method = "eth_getTransactionReceipt";
+    let receipt: Value =
+        provider.raw_request(method.into(), json!([hash])).await.map_err(|error| wrong(method, error))?;
+    let price = number(&receipt, "effectiveGasPrice").filter(|price| *price > 0);
+    let price = price.ok_or_else(|| wrong(method, "no effectiveGasPrice"))?;
+    let charged = match quantity(&receipt, "gasFee") {
+        // Both fit f64 to more digits than are shown.
+        Some(fee) => fee.to::<u128>() as f64 / price as f64,
+        None => number(&receipt, "gasUsed").ok_or_else(|| wrong(method, "no gasFee and no gasUsed"))? as f64,
+    };
+    Ok((hash, charged))
+}
+
+fn quantity(object: &Value, field: &str) -> Option<U256> {
+    object.get(field)?.as_str()?.parse().ok()
+}
+
+fn number(object: &Value, field: &str) -> Option<u64> {
+    quantity(object, field)?.try_into().ok()
+}
+
+fn wrong(method: &'static str, problem: impl ToString) -> FleetError {
+    FleetError::Chain { method, problem: problem.to_string() }
+}
+
+const BLOCKS_PER_QUERY: u64 = 500;
+const RECEIPTS_AT_A_TIME: usize = 8;
