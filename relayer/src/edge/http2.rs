@@ -75,7 +75,8 @@ pub async fn serve(
                 }
             },
             Some(_) = streams.join_next(), if !streams.is_empty() => {}
-            () = this.clock.sleep(limits.idle_timeout), if streams.is_empty() => {
+            // A peer that was told to go has the time of a request to do so.
+            () = this.clock.sleep(if draining { limits.request_timeout } else { limits.idle_timeout }), if streams.is_empty() => {
                 if draining {
                     break Ok(());
                 }
@@ -264,7 +265,7 @@ async fn inbound(mut body: RecvStream, mut writer: impl tokio::io::AsyncWrite + 
     }
     // The pipe may be closed already; then there is no one to tell.
     let _ = writer.shutdown().await;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Returns when the response is complete or the peer takes no more of it.

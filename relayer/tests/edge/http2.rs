@@ -1,11 +1,16 @@
 //! The HTTP/2 binding.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use bytes::Bytes;
+use cip22_relayer::clock::Clock;
 use cip22_relayer::edge::http2::CONTENT_TYPE;
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::{Method, Request, Response, StatusCode, header};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::{ALPN_HTTP2, AcceptLimits, Binding, DEVICE, Duration, Edge, Http2Limits, limits};
 
@@ -22,6 +27,7 @@ async fn a_session_streams_both_ways_at_once() {
     }
     send.send_data(Bytes::new(), true).unwrap();
     assert_ended(&mut body).await;
+    drop((body, send));
     client.leave().await;
     assert_eq!(edge.stop().await, vec![(DEVICE, Binding::Http2)]);
 }
@@ -47,6 +53,7 @@ async fn more_bytes_than_every_window_and_buffer_cross_unharmed() {
     assert!(read(&mut body, expected.len()).await == expected);
     assert_ended(&mut body).await;
     sender.await.unwrap();
+    drop(body);
     client.leave().await;
     edge.stop().await;
 }
@@ -57,10 +64,11 @@ async fn a_second_session_on_a_connection_is_refused_until_the_first_ended() {
     let mut client = Client::connect(&edge).await;
     let (response, mut first) = client.post("/session").await;
     let mut body = expect(response, StatusCode::OK).await;
-    let (response, _send) = client.post("/session").await;
+    let (response, second) = client.post("/session").await;
     drop(expect(response, StatusCode::CONFLICT).await);
     first.send_data(Bytes::new(), true).unwrap();
     assert_ended(&mut body).await;
+    drop((body, first, second));
     client.leave().await;
     assert_eq!(edge.stop().await.len(), 1);
 }
@@ -89,6 +97,7 @@ async fn a_challenge_is_answered_with_one_body_for_the_certificates_device() {
     let mut body = response.into_body();
     assert_eq!(read(&mut body, 39).await, [&DEVICE[..], b"request"].concat());
     assert_ended(&mut body).await;
+    drop((body, send));
     client.leave().await;
     assert_eq!(edge.stop().await, vec![]);
 }
@@ -100,17 +109,23 @@ async fn an_oversized_challenge_body_is_refused() {
     let (response, mut send) = client.post("/auth/challenge").await;
     send.send_data(Bytes::from(vec![0; 1_001]), true).unwrap();
     drop(expect(response, StatusCode::PAYLOAD_TOO_LARGE).await);
+    drop(send);
     client.leave().await;
     edge.stop().await;
 }
 
 #[tokio::test]
 async fn a_challenge_body_that_does_not_end_is_refused() {
-    let http2 = Http2Limits { request_timeout: Duration::from_millis(200), ..limits().http2 };
-    let edge = Edge::start_with(AcceptLimits { http2, ..limits() }).await;
+    let clock = Arc::new(TimeoutOnDemand::default());
+    let edge = Edge::start_with_clock(limits(), clock.clone()).await;
     let mut client = Client::connect(&edge).await;
-    let (response, _send) = client.post("/auth/challenge").await;
+    // Once this is answered, only the request below is left to time out.
+    let (response, other) = client.post("/").await;
+    drop(expect(response, StatusCode::NOT_FOUND).await);
+    let (response, send) = client.post("/auth/challenge").await;
+    clock.0.cancel();
     drop(expect(response, StatusCode::REQUEST_TIMEOUT).await);
+    drop((other, send));
     client.leave().await;
     edge.stop().await;
 }
@@ -162,6 +177,28 @@ async fn a_stop_says_goaway_and_lets_the_session_finish() {
     assert_eq!(edge.stop().await.len(), 1);
 }
 
+/// A clock on which requests time out when the token is cancelled, and nothing else ever does.
+#[derive(Debug, Default)]
+struct TimeoutOnDemand(CancellationToken);
+
+#[async_trait]
+impl Clock for TimeoutOnDemand {
+    fn unix_ms(&self) -> u64 {
+        0
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        0
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        if duration != limits().http2.request_timeout {
+            std::future::pending::<()>().await;
+        }
+        self.0.cancelled().await;
+    }
+}
+
 struct Client {
     requests: SendRequest<Bytes>,
     connection: JoinHandle<Result<(), h2::Error>>,
@@ -194,7 +231,7 @@ impl Client {
         ready.send_request(request, false).unwrap()
     }
 
-    /// Closes the connection and waits until it is.
+    /// Closes the connection and waits until it is; streams that are still held would keep it open.
     async fn leave(self) {
         drop(self.requests);
         self.connection.await.unwrap().unwrap();
