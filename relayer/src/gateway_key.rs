@@ -241,11 +241,41 @@ mod tests {
     }
 
     #[test]
+    fn golden_signatures_recover_to_their_signers_and_the_gateways_are_reproduced() {
+        let vectors = vectors(include_str!("../../tests/vectors/digests.json"));
+        for (signed, signer) in [
+            ("challenge_req", "device"),
+            ("head", "device"),
+            ("charge_end", "device"),
+            ("ticket", "gateway"),
+            ("epoch", "gateway"),
+            ("policy", "governance"),
+            ("trust_update", "governance"),
+        ] {
+            let (signed, signer) = (&vectors[signed], &vectors[signer]);
+            let (digest, signature) = (field(signed, "digest"), field(signed, "signature"));
+            let expected = (field(signer, "public_key"), field(signer, "address"));
+            assert_eq!(recover(&digest, &signature), Ok(expected), "{signed}");
+            let key = GatewayKey::from_bytes(&field(signer, "private_key")).unwrap();
+            assert_eq!((*key.public_key(), key.address()), expected);
+            assert_eq!(key.sign(&digest), signature, "{signed}");
+        }
+    }
+
+    #[test]
+    fn the_golden_shared_secret_is_reproduced() {
+        let vectors = vectors(include_str!("../../tests/vectors/session_keys.json"));
+        let secret = ErasedSecret::from_bytes(&field(&vectors, "gw_eph_private_key")).unwrap();
+        let key = TicketKey { secret, public_key: field(&vectors, "gw_eph") };
+        let z = key.shared_secret(&field(&vectors, "dev_eph"), &field(&vectors, "device_public_key"));
+        assert_eq!(*z.unwrap(), field::<64>(&vectors, "z"));
+    }
+
+    #[test]
     fn an_upper_half_s_is_refused() {
         let key = GatewayKey::from_bytes(&[7; 32]).unwrap();
         let digest = [9; 32];
         let mut signature = key.sign(&digest);
-        signature[32] &= 0x7f;
         // s' = 2^255 - 1 is below the order and above half of it.
         signature[32..].fill(0xff);
         signature[32] = 0x7f;
@@ -318,6 +348,15 @@ mod tests {
                 prop_assert_ne!(address, key.address());
             }
         }
+    }
+
+    fn vectors(text: &str) -> serde_json::Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn field<const N: usize>(object: &serde_json::Value, name: &str) -> [u8; N] {
+        let text = object[name].as_str().unwrap();
+        hex::decode(text.strip_prefix("0x").unwrap()).unwrap().try_into().unwrap()
     }
 
     fn bytes(text: &str) -> [u8; 32] {
