@@ -122,7 +122,9 @@ impl Fields<'_> {
         let value = self.required(field)?;
         match value.as_u64() {
             Some(number) if (least..=most).contains(&number) => Ok(number),
-            _ => Err(self.error(field, format!("must be a whole number from {least} to {most}, not {value}"))),
+            _ => {
+                Err(self.error(field, format!("must be a whole number from {least} to {most}, not {value}")))
+            }
         }
     }
 

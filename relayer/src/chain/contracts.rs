@@ -367,13 +367,8 @@ mod tests {
             newKey: Address::repeat_byte(5),
             activeFrom: 6,
         };
-        let expected = DeviceEvent::Placed {
-            device_id: [1; 32],
-            group: 2,
-            index: 4,
-            key: [5; 20],
-            active_from: 6,
-        };
+        let expected =
+            DeviceEvent::Placed { device_id: [1; 32], group: 2, index: 4, key: [5; 20], active_from: 6 };
         assert_eq!(device_event(&log(rotated.encode_log_data())).unwrap(), expected);
     }
 

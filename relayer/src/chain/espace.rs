@@ -74,7 +74,11 @@ impl EspaceChain {
     }
 
     /// One JSON-RPC call of any method, for what [`Chain`] does not name.
-    pub async fn call<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<R, ChainError> {
+    pub async fn call<P: RpcSend, R: RpcRecv>(
+        &self,
+        method: &'static str,
+        params: P,
+    ) -> Result<R, ChainError> {
         let started_ms = self.clock.monotonic_ms();
         let answer = self.rpc.request::<P, R>(method, params).await;
         let elapsed_ms = self.clock.monotonic_ms().saturating_sub(started_ms);
@@ -134,7 +138,9 @@ impl EspaceChain {
         match error {
             RpcError::ErrorResp(payload) => match revert_data(&payload) {
                 Some(data) => ChainError::Reverted { method, data },
-                None => ChainError::Refused { method, code: payload.code, message: payload.message.into_owned() },
+                None => {
+                    ChainError::Refused { method, code: payload.code, message: payload.message.into_owned() }
+                }
             },
             RpcError::DeserError { err, .. } => ChainError::Malformed { method, what: err.to_string() },
             RpcError::NullResp => ChainError::Malformed { method, what: "null".to_owned() },

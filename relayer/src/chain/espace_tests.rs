@@ -134,14 +134,17 @@ async fn log_ranges_are_bounded_and_halved_on_refusal_without_losing_a_block() {
 async fn a_range_refused_down_to_one_block_is_an_error() {
     let (url, asked) = serve(Box::new(|_, _| refusal("go away"))).await;
     assert!(matches!(chain(&url).head_events(0, 999).await, Err(ChainError::Refused { .. })));
-    assert!(asked.lock().unwrap().len() <= 11, "an endpoint that refuses everything is not asked a thousand times");
+    assert!(
+        asked.lock().unwrap().len() <= 11,
+        "an endpoint that refuses everything is not asked a thousand times"
+    );
 }
 
 #[tokio::test]
 async fn a_revert_is_told_from_a_refusal_by_its_data() {
-    let (url, _) = serve(Box::new(|_, _| {
-        json!({ "error": { "code": 3, "message": "execution reverted", "data": "0xdeadbeef" } })
-    }))
+    let (url, _) = serve(Box::new(
+        |_, _| json!({ "error": { "code": 3, "message": "execution reverted", "data": "0xdeadbeef" } }),
+    ))
     .await;
     let error = chain(&url).estimate_gas([1; 20], [2; 20], &[3]).await.unwrap_err();
     assert!(matches!(error, ChainError::Reverted { data, .. } if data == [0xde, 0xad, 0xbe, 0xef]));

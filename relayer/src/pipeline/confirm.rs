@@ -57,7 +57,11 @@ pub fn judge(known: Option<&Inclusion>, sighting: &Sighting, safe: u64) -> Verdi
         (None, None) => Verdict::Unknown,
         (None, Some((inclusion, receipt))) => Verdict::Mined(inclusion, receipt),
         (Some(known), Some((inclusion, receipt))) if *known == inclusion => {
-            if known.block <= safe { Verdict::Safe(inclusion, receipt) } else { Verdict::Unknown }
+            if known.block <= safe {
+                Verdict::Safe(inclusion, receipt)
+            } else {
+                Verdict::Unknown
+            }
         }
         (Some(_), Some((inclusion, receipt))) => Verdict::Moved(inclusion, receipt),
         (Some(known), None) => match sighting.canonical {

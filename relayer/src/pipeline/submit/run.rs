@@ -244,7 +244,11 @@ impl Submitter {
             Ok(estimate) => match fees::gas_limit(estimate, record.calldata.len()) {
                 Some(gas_limit) => Some(Event::Planned { batch, gas_limit }),
                 None => {
-                    tracing::error!(estimate, bytes = record.calldata.len(), "batch does not fit a transaction");
+                    tracing::error!(
+                        estimate,
+                        bytes = record.calldata.len(),
+                        "batch does not fit a transaction"
+                    );
                     Some(Event::Impossible { batch })
                 }
             },
@@ -253,7 +257,10 @@ impl Submitter {
                 Some(Event::Impossible { batch })
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "gas not estimated, asked again later");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "gas not estimated, asked again later"
+                );
                 None
             }
         }
@@ -300,7 +307,10 @@ impl Submitter {
             // Nothing is concluded: the bytes go out again until a receipt tells.
             Err(error) => {
                 counter!("broadcasts_total", "result" => "failed").increment(1);
-                tracing::warn!(error = &error as &dyn std::error::Error, "broadcast failed, sent again later");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "broadcast failed, sent again later"
+                );
             }
         }
     }
