@@ -109,3 +109,131 @@ fn journal(disk: &dyn Disk, config: &Config) -> Outcome {
     }
     Ok(format!("{} records", RedbLog::open(path)?.last()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
+
+    use super::*;
+    use crate::disk::SystemDisk;
+
+    #[test]
+    fn a_complete_installation_passes_every_check() {
+        let site = Site::new(|_| {});
+        assert_eq!(site.failures(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_certificate_of_another_gateways_address_fails() {
+        let site = Site::new(|params| params.subject_alt_names[1] = uri(&[9; 20]));
+        assert_eq!(site.failures(), ["certificates"]);
+    }
+
+    #[test]
+    fn an_expired_certificate_fails() {
+        let site = Site::new(|params| params.not_after = date_time_ymd(2020, 1, 1));
+        assert_eq!(site.failures(), ["certificates"]);
+    }
+
+    #[test]
+    fn a_certificate_of_another_root_fails() {
+        let (site, other) = (Site::new(|_| {}), Site::new(|_| {}));
+        std::fs::copy(&other.config.gateway.root, &site.config.gateway.root).unwrap();
+        assert_eq!(site.failures(), ["certificates"]);
+    }
+
+    #[test]
+    fn a_certificate_with_the_key_of_another_fails() {
+        let (site, other) = (Site::new(|_| {}), Site::new(|_| {}));
+        std::fs::copy(&other.config.gateway.certificate_key, &site.config.gateway.certificate_key).unwrap();
+        assert_eq!(site.failures(), ["certificates"]);
+    }
+
+    #[test]
+    fn missing_files_each_fail_their_own_check() {
+        let site = Site::new(|_| {});
+        std::fs::remove_file(&site.config.gateway.site_secret_file).unwrap();
+        std::fs::remove_file(&site.config.chain.signer_key_file).unwrap();
+        std::fs::remove_file(&site.config.chain.deployment_file).unwrap();
+        assert_eq!(site.failures(), ["site secret", "signer key", "deployment"]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_journal_fails() {
+        let site = Site::new(|_| {});
+        write(&site.config.journal.path, "not a journal");
+        assert_eq!(site.failures(), ["journal"]);
+    }
+
+    /// An installation in a fresh folder.
+    struct Site {
+        config: Config,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Site {
+        /// With the gateway's certificate changed.
+        fn new(change: impl FnOnce(&mut CertificateParams)) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name);
+            let mut config = Config::default();
+            config.gateway.root = at("root.pem");
+            config.gateway.certificate = at("gateway.pem");
+            config.gateway.certificate_key = at("gateway-tls.key");
+            config.gateway.gateway_key_file = at("gateway.key");
+            config.gateway.site_secret_file = at("site.key");
+            config.chain.signer_key_file = at("signer.key");
+            config.chain.deployment_file = at("deployment.json");
+            config.journal.path = at("journal.redb");
+
+            let root_key = KeyPair::generate().unwrap();
+            let mut root = CertificateParams::default();
+            root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            write(&config.gateway.root, &root.self_signed(&root_key).unwrap().pem());
+            let address = GatewayKey::from_bytes(&[1; 32]).unwrap().address();
+            let mut params = CertificateParams::default();
+            params.subject_alt_names =
+                vec![SanType::DnsName("gateway.example".try_into().unwrap()), uri(&address)];
+            change(&mut params);
+            let key = KeyPair::generate().unwrap();
+            let certificate = params.signed_by(&key, &Issuer::new(root, root_key)).unwrap();
+            write(&config.gateway.certificate, &certificate.pem());
+            write(&config.gateway.certificate_key, &key.serialize_pem());
+            for path in [
+                &config.gateway.gateway_key_file,
+                &config.gateway.site_secret_file,
+                &config.chain.signer_key_file,
+            ] {
+                write(path, &"01".repeat(32));
+            }
+            write(&config.chain.deployment_file, &deployment());
+            Self { config, _folder: folder }
+        }
+
+        /// Names of the checks that fail.
+        fn failures(&self) -> Vec<&'static str> {
+            let outcomes = all(&SystemDisk, &self.config);
+            outcomes.into_iter().filter(|(_, outcome)| outcome.is_err()).map(|(name, _)| name).collect()
+        }
+    }
+
+    fn deployment() -> String {
+        let address = format!("0x{}", "11".repeat(20));
+        serde_json::json!({
+            "chain_id": 1235, "start_block": 12, "epoch_len_blocks": 20, "ring_epochs": 32, "access_manager": address,
+            "device_registry": address, "gateway_registry": address, "policy_registry": address, "battery_ledger": address,
+            "policy_signer": address, "verifiers": [{ "address": address, "label": "v1" }],
+        })
+        .to_string()
+    }
+
+    fn uri(address: &cip22_wire::Address) -> SanType {
+        SanType::URI(identity::gateway_uri(address).try_into().unwrap())
+    }
+
+    fn write(path: &Path, content: &str) {
+        SystemDisk.write_atomic(path, content.as_bytes()).unwrap();
+    }
+}
