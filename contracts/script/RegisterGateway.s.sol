@@ -4,18 +4,18 @@ pragma solidity ^0.8.24;
 import { IGatewayRegistry } from "../src/interfaces/IGatewayRegistry.sol";
 import { Environment } from "./Environment.sol";
 
-/// @notice Registers a gateway. The gateway's own key sends, or an operator. Environment: GATEWAY (address), GROUPS (numbers
+/// @notice Registers a gateway. The gateway's own key sends, or an operator. Environment: GATEWAY (address), GATEWAY_GROUPS (numbers
 /// separated by commas), BOND_WEI (default: what is missing to the minimum).
 contract RegisterGateway is Environment {
     function run() external {
         IGatewayRegistry gateways = gatewayRegistry();
         address gateway = requiredAddress("GATEWAY");
-        if (!vm.envExists("GROUPS")) revert MissingEnvironmentVariable("GROUPS");
-        uint256[] memory numbers = vm.envUint("GROUPS", ",");
+        if (!vm.envExists("GATEWAY_GROUPS")) revert MissingEnvironmentVariable("GATEWAY_GROUPS");
+        uint256[] memory numbers = vm.envUint("GATEWAY_GROUPS", ",");
         uint32[] memory groups = new uint32[](numbers.length);
         for (uint256 i; i < numbers.length; ++i) {
             if (numbers[i] > type(uint32).max) {
-                revert EnvironmentVariableOutOfRange("GROUPS", numbers[i], type(uint32).max);
+                revert EnvironmentVariableOutOfRange("GATEWAY_GROUPS", numbers[i], type(uint32).max);
             }
             groups[i] = uint32(numbers[i]);
         }
