@@ -249,6 +249,9 @@ pub enum ServeError {
     /// The admin socket cannot be made.
     #[error("the admin socket cannot be made")]
     Admin(#[source] std::io::Error),
+    /// Signals cannot be awaited.
+    #[error("signals cannot be awaited")]
+    Signals(#[source] std::io::Error),
     /// The metrics recorder cannot be installed.
     #[error("metrics cannot be recorded")]
     Metrics(#[source] metrics_exporter_prometheus::BuildError),
@@ -270,7 +273,7 @@ impl ServeError {
             Self::Chain(error) => error.fault(),
             Self::Journal(error) => error.fault(),
             Self::JournalFailed => Fault::Store,
-            Self::Metrics(_) => Fault::Us,
+            Self::Metrics(_) | Self::Signals(_) => Fault::Us,
             Self::Config(_)
             | Self::Deployment(_)
             | Self::Tls(_)

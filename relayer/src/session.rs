@@ -52,7 +52,7 @@ struct Session {
     allowance: Allowance,
 }
 
-/// What HELLO told.
+/// What HELLO told, and what was sent since.
 struct Greeted {
     group: u32,
     max_payload: u16,
@@ -243,7 +243,8 @@ impl Session {
             group: place.group,
             max_payload: hello.max_payload,
             policy_version: hello.policy_version,
-            epoch: hello.epoch,
+            // EPOCH follows every HELLO_ACK, whatever the pile remembers: it signs nothing before.
+            epoch: 0,
         });
         let mut replies = vec![ack];
         replies.extend(self.policy_frames());

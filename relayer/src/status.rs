@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -20,13 +20,18 @@ const HEAD_FRESH_MS: u64 = 60_000;
 pub struct Status {
     gateway: Arc<Gateway>,
     deployment: Arc<Deployment>,
-    listen: SocketAddr,
+    listen: OnceLock<SocketAddr>,
 }
 
 impl Status {
     /// A view of `gateway`.
-    pub fn new(gateway: Arc<Gateway>, deployment: Arc<Deployment>, listen: SocketAddr) -> Self {
-        Self { gateway, deployment, listen }
+    pub fn new(gateway: Arc<Gateway>, deployment: Arc<Deployment>) -> Self {
+        Self { gateway, deployment, listen: OnceLock::new() }
+    }
+
+    /// Notes where piles are listened to.
+    pub fn serves_on(&self, listen: SocketAddr) {
+        let _ = self.listen.set(listen);
     }
 
     /// Everything at a glance.
@@ -39,7 +44,7 @@ impl Status {
             *policy_acks.entry(*version).or_default() += 1;
         }
         json!({
-            "listen": self.listen,
+            "listen": self.listen.get(),
             "chain": {
                 "chain_id": self.deployment.chain_id,
                 "verifier": format!("0x{}", hex::encode(self.deployment.verifier())),
@@ -79,6 +84,9 @@ impl Status {
         }
         if self.gateway.stop.is_cancelled() {
             reasons.push("stopping".to_owned());
+        }
+        if self.listen.get().is_none() {
+            reasons.push("the device registry has not been read yet".to_owned());
         }
         if self.gateway.announced().borrow().is_none() {
             reasons.push("no epoch is safe yet".to_owned());

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use cip22_wire::digest::Domain;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,8 +42,8 @@ use crate::state::State;
 use crate::status::Status;
 use crate::view::ChainView;
 
-/// Time for sessions to end in a stop, ms.
-const STOP_TIMEOUT_MS: u64 = 5_000;
+/// Time for sessions to end in a stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for one JSON-RPC call, ms.
 const RPC_TIMEOUT_MS: u64 = 10_000;
 /// Facts and outcomes that may wait.
@@ -108,50 +108,67 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     };
     tasks.spawn(batch::run(gateway.clone(), batch_settings, batches, chain_stop.clone()));
 
-    let listener = Tcp.listen(&config.gateway.listen).await.map_err(ServeError::listen(&config.gateway.listen))?;
-    let listen = listener.local_addr().map_err(ServeError::listen(&config.gateway.listen))?;
-    let admin_listener =
-        Tcp.listen(&config.admin.http_listen).await.map_err(ServeError::listen(&config.admin.http_listen))?;
-    let http_listen = admin_listener.local_addr().map_err(ServeError::listen(&config.admin.http_listen))?;
-    let status = Arc::new(Status::new(gateway.clone(), deployment.clone(), listen));
+    let admin_address = &config.admin.http_listen;
+    let admin_listener = Tcp.listen(admin_address).await.map_err(ServeError::listen(admin_address))?;
+    let http_listen = admin_listener.local_addr().map_err(ServeError::listen(admin_address))?;
+    let status = Arc::new(Status::new(gateway.clone(), deployment.clone()));
     let admin = socket::AdminSocket::bind(&config.admin.socket).map_err(ServeError::Admin)?;
     tasks.spawn(admin.serve(status.clone(), clock.clone(), chain_stop.clone()));
-    let probes = http::serve(admin_listener, metrics, status, clock.clone(), chain_stop.clone());
+    let probes = http::serve(admin_listener, metrics, status.clone(), clock.clone(), chain_stop.clone());
     tasks.spawn(async move {
         if let Err(error) = probes.await {
             tracing::error!(%error, "metrics and probes are not served any more");
         }
     });
-    let accepting = tokio::spawn(accept::run(
-        listener,
-        tls,
-        gateway.clone(),
-        clock.clone(),
-        AcceptLimits::from(&config),
-        sessions_stop,
-    ));
-    tracing::info!(%listen, %http_listen, chain_id = deployment.chain_id, "relayer serves");
-    println!("{}", json!({ "listen": listen, "http_listen": http_listen }));
 
-    let why = wait_for_end(&gateway).await;
+    let mut end = End::new().map_err(ServeError::Signals)?;
+    let why = tokio::select! {
+        why = end.wait(&gateway) => why,
+        () = directory_known(&gateway) => {
+            let address = &config.gateway.listen;
+            let listener = Tcp.listen(address).await.map_err(ServeError::listen(address))?;
+            let listen = listener.local_addr().map_err(ServeError::listen(address))?;
+            let limits = AcceptLimits::from(&config);
+            let mut accepting =
+                tokio::spawn(accept::run(listener, tls, gateway.clone(), clock.clone(), limits, sessions_stop));
+            tracing::info!(%listen, %http_listen, chain_id = deployment.chain_id, "relayer serves");
+            status.serves_on(listen);
+            println!("{}", json!({ "listen": listen, "http_listen": http_listen }));
+            let why = end.wait(&gateway).await;
+            tracing::info!(why, "sessions are drained");
+            stop.cancel();
+            tokio::select! {
+                _ = &mut accepting => {}
+                () = clock.sleep(STOP_TIMEOUT) => {
+                    tracing::warn!("some connections did not end in time");
+                    // Its connections hold the gateway, and the gateway the journal's writer.
+                    accepting.abort();
+                    let _ = accepting.await;
+                }
+            }
+            why
+        }
+    };
     tracing::info!(why, "relayer stops");
     stop.cancel();
-    tokio::select! {
-        _ = accepting => {}
-        () = clock.sleep(Duration::from_millis(STOP_TIMEOUT_MS)) => {
-            tracing::warn!("some connections did not end in time");
-        }
-    }
     chain_stop.cancel();
     while tasks.join_next().await.is_some() {}
     let failed = gateway.failed.is_cancelled();
-    drop(gateway);
+    drop((gateway, status));
     // The writer ends when the last handle to it is gone, after it has written what it was given.
     let written = tokio::task::spawn_blocking(move || writer.join()).await;
     if failed || !matches!(written, Ok(Ok(()))) {
         return Err(ServeError::JournalFailed);
     }
     Ok(())
+}
+
+/// Until the registry has been read once, no pile could be told from a stranger: piles are not listened to before.
+async fn directory_known(gateway: &Gateway) {
+    let mut view = gateway.view.clone();
+    if view.wait_for(|view| view.latest_block > 0).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// The chain client; a reachable endpoint of another chain is refused, an unreachable one is waited for later.
@@ -236,15 +253,22 @@ fn submitter_settings(config: &Config) -> SubmitterSettings {
     }
 }
 
-async fn wait_for_end(gateway: &Gateway) -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return "signals cannot be awaited";
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        () = gateway.failed.cancelled() => "the journal failed",
+/// What ends the daemon.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self, gateway: &Gateway) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            () = gateway.failed.cancelled() => "the journal failed",
+        }
     }
 }

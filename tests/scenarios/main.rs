@@ -7,6 +7,7 @@ mod challenge_over_http2_is_answered_on_a_raw_session;
 mod later_epoch_does_not_block_an_earlier_one;
 mod open_ticket_is_asked_anew_when_the_epoch_advances;
 mod policy_is_in_force_at_its_epoch;
+mod python_client_speaks_the_protocol;
 mod record_older_than_the_ring_is_refused;
 mod refusals_off_chain;
 mod refusals_on_chain;

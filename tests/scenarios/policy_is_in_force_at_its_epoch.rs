@@ -1,6 +1,7 @@
 //! A governed tariff change: pushed ahead, in force at its epoch, the older one refused for that and later epochs.
 
 use alloy::sol_types::SolCall;
+use cip22_wire::tariff::{self, Period, Terms};
 use cip22_wire::{FrameType, NackCode};
 use system_tests::chain::{policyAtCall, recordCall};
 use system_tests::snapshot::forge_script;
@@ -12,7 +13,7 @@ async fn a_scheduled_policy_reaches_the_pile_and_is_the_only_one_from_its_epoch_
     let relayer = world.launch().start();
     let mut pile = world.connected_pile(0, &relayer).await;
     let (_, _, old_hash) = pile.policies[0];
-    forge_script("SchedulePolicy", &world.node, &world.snapshot.deployment(), "deployer", &[]);
+    schedule(&world);
     while pile.policies.len() < 2 {
         pile.expect(&[FrameType::SetPolicy]).await;
     }
@@ -51,4 +52,15 @@ async fn a_scheduled_policy_reaches_the_pile_and_is_the_only_one_from_its_epoch_
     let stranger = world.node.info.account("stranger").clone();
     world.chain.send(&stranger, world.chain.verifier, call.abi_encode()).await;
     assert!(world.chain.heads_of(place.group, place.index, epoch.epoch).await.is_empty(), "the contract refuses it too");
+}
+
+/// Schedules the next version, two epochs ahead, as governance would.
+fn schedule(world: &World) {
+    let terms = Terms { currency: *b"CNY", utc_offset_minutes: 480, credit_wh: 9_000, credit_minutes: 45 };
+    let period = Period { start_minute: 0, energy_price: 700_000, service_price: 100_000 };
+    let mut bytes = [0; 64];
+    let length = tariff::encode(&terms, &[period], &mut bytes).unwrap();
+    let tariff = format!("0x{}", hex::encode(&bytes[..length]));
+    let env = [("TARIFF", tariff), ("LEAD_EPOCHS", "2".to_owned())];
+    forge_script("SchedulePolicy", &world.node, &world.snapshot.deployment(), "deployer", &env);
 }

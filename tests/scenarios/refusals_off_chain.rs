@@ -148,8 +148,6 @@ async fn expired(world: &World, relayer: &Relayer) {
 async fn revoked(world: &World, relayer: &Relayer) {
     let number = world.piles.len() - 1;
     let mut pile = world.connected_pile(number, relayer).await;
-    let device = world.path().join("unused");
-    let _ = device;
     revoke(world, &pile);
     let code = loop {
         let (request, _) = pile.challenge_request();
@@ -168,13 +166,13 @@ async fn revoked(world: &World, relayer: &Relayer) {
 }
 
 fn revoke(world: &World, pile: &Pile) {
-    let device_id = std::path::PathBuf::from(&pile.entry.device_id);
+    let device_id = pile.entry.device_id.clone();
     forge_script(
         "RevokeDevice",
         &world.node,
         &world.snapshot.deployment(),
         "deployer",
-        &[("DEVICE_ID", device_id.as_path())],
+        &[("DEVICE_ID", device_id)],
     );
 }
 

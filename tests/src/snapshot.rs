@@ -58,19 +58,19 @@ impl Snapshot {
         run(provision.args(["--count", &PILES.to_string()]));
         let node = Node::start(&self.chain(), None, 100);
         self.script("Deploy", &node, "deployer", &[]);
-        let fleet = self.fleet().join("fleet.json");
-        self.script("RegisterFleet", &node, "deployer", &[("FLEET_FILE", fleet.as_path())]);
+        let fleet = self.fleet().join("fleet.json").display().to_string();
+        self.script("RegisterFleet", &node, "deployer", &[("FLEET_FILE", fleet)]);
         crate::chain::wait_for_safe(&node.info.rpc_url, 200);
         node.stop();
     }
 
-    fn script(&self, name: &str, node: &Node, sender: &str, env: &[(&str, &Path)]) {
+    fn script(&self, name: &str, node: &Node, sender: &str, env: &[(&str, String)]) {
         forge_script(name, node, &self.deployment(), sender, env);
     }
 }
 
 /// Runs `contracts/script/<name>.s.sol` against a node, as an operator would.
-pub fn forge_script(name: &str, node: &Node, deployment: &Path, sender: &str, env: &[(&str, &Path)]) {
+pub fn forge_script(name: &str, node: &Node, deployment: &Path, sender: &str, env: &[(&str, String)]) {
     let contracts = repository().join("contracts");
     let mut forge = Command::new(contracts.join("node_modules/.bin/forge"));
     forge.current_dir(&contracts).arg("script").arg(format!("script/{name}.s.sol"));

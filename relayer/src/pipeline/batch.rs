@@ -262,3 +262,6 @@ fn advance(statement: &StatementRecord) -> Option<Advance> {
         signature: statement.signature.as_slice().try_into().ok()?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,3 +216,101 @@ impl Batteries {
         given_up
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(last: Position, time_ms: u64) -> BattTelem {
+        let mut record = BattTelem {
+            battery: [1; 32],
+            segment: [2; 16],
+            seq: last.seq + 1,
+            time_ms,
+            voltage_mv: 52_000,
+            current_ma: -3,
+            soc_centi_percent: 5_000,
+            temperature_centi_c: -150,
+            energy_wh: 7,
+            fp: [0; 32],
+        };
+        record.fp = cip22_wire::telemetry::fingerprint(&last.fp, &record);
+        record
+    }
+
+    fn with_records(count: u32) -> (Batteries, Vec<BattTelem>) {
+        let mut batteries = Batteries::default();
+        let mut records = Vec::new();
+        let mut last = Position::default();
+        for number in 0..count {
+            let next = record(last, 1_000 + u64::from(number));
+            assert_eq!(batteries.judge_record(&next), Verdict::Next);
+            batteries.accept(&next);
+            last = Position { seq: next.seq, fp: next.fp };
+            records.push(next);
+        }
+        (batteries, records)
+    }
+
+    fn checkpoint(at: &BattTelem, prev: Position) -> TelemCheckpoint {
+        TelemCheckpoint {
+            epoch: 3,
+            n: 1,
+            prev_head: [0; 32],
+            battery: at.battery,
+            segment: at.segment,
+            seq: at.seq,
+            time_ms: at.time_ms,
+            fp: at.fp,
+            prev_seq: prev.seq,
+            prev_fp: prev.fp,
+            signature: [0; 64],
+        }
+    }
+
+    #[test]
+    fn a_gap_a_rewrite_and_a_step_back_in_time_are_told_apart() {
+        let (batteries, records) = with_records(3);
+        let last = Position { seq: 3, fp: records[2].fp };
+        let mut gap = record(last, 2_000);
+        gap.seq = 6;
+        assert_eq!(batteries.judge_record(&gap), Verdict::Gap { expected: 4 });
+        let mut rewritten = record(last, 2_000);
+        rewritten.energy_wh += 1;
+        assert_eq!(batteries.judge_record(&rewritten), Verdict::Fingerprint);
+        assert_eq!(batteries.judge_record(&record(last, 1)), Verdict::Time);
+        assert_eq!(batteries.judge_record(&record(last, 1_002)), Verdict::Next, "equal times are fine");
+    }
+
+    #[test]
+    fn a_record_sent_again_is_held_and_another_with_its_number_is_not() {
+        let (batteries, records) = with_records(3);
+        assert_eq!(batteries.judge_record(&records[1]), Verdict::Held);
+        let mut other = records[1];
+        other.fp = [9; 32];
+        assert_eq!(batteries.judge_record(&other), Verdict::Gap { expected: 4 });
+    }
+
+    #[test]
+    fn a_checkpoint_names_a_held_record_and_the_right_predecessor() {
+        let (batteries, records) = with_records(3);
+        let first = Position::default();
+        assert_eq!(batteries.judge_checkpoint(&checkpoint(&records[2], first)), Verdict::Next);
+        let mut elsewhere = checkpoint(&records[2], first);
+        elsewhere.time_ms += 1;
+        assert_eq!(batteries.judge_checkpoint(&elsewhere), Verdict::Mismatch);
+        let wrong = Position { seq: 1, fp: records[0].fp };
+        assert_eq!(batteries.judge_checkpoint(&checkpoint(&records[2], wrong)), Verdict::Mismatch);
+    }
+
+    #[test]
+    fn a_battery_that_was_elsewhere_goes_on_from_the_ledger() {
+        let mut batteries = Batteries::default();
+        let ledger = Position { seq: 40, fp: [4; 32] };
+        batteries.ledger_moved(&[1; 32], 40, [4; 32]);
+        let next = record(ledger, 5_000);
+        assert_eq!(batteries.judge_record(&next), Verdict::Next);
+        batteries.accept(&next);
+        assert_eq!(batteries.judge_checkpoint(&checkpoint(&next, ledger)), Verdict::Next);
+    }
+}
