@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use cip22_wire::{FrameType, Sid, message::{AuthGrant, Body}};
+use cip22_wire::{
+    FrameType, Sid,
+    message::{AuthGrant, Body},
+};
 use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -92,7 +95,8 @@ pub struct Measured {
 /// A file, or a pile that gets no session or no tickets.
 pub async fn run(arguments: Arguments) -> Result<(), FleetError> {
     let measured = measure(&arguments).await?;
-    let text = serde_json::to_string_pretty(&measured).map_err(|error| FleetError::Protocol(error.to_string()))?;
+    let text =
+        serde_json::to_string_pretty(&measured).map_err(|error| FleetError::Protocol(error.to_string()))?;
     println!("{text}");
     Ok(())
 }
@@ -160,7 +164,8 @@ async fn prepare(arguments: &Arguments, tickets: usize) -> Result<Vec<(Client, V
     let fleet = Manifest::load(&arguments.fleet)?;
     let deployment = Arc::new(Deployment::load(&arguments.deployment)?);
     let folder = arguments.fleet.parent().unwrap_or(Path::new("."));
-    let gateway = Gateway::new(arguments.gateway.clone(), arguments.dns.clone(), &folder.join("pki/root.pem"))?;
+    let gateway =
+        Gateway::new(arguments.gateway.clone(), arguments.dns.clone(), &folder.join("pki/root.pem"))?;
     let honest: Vec<_> = fleet.piles.into_iter().filter(|pile| pile.role == Role::Honest).collect();
     if honest.len() < arguments.piles {
         return Err(FleetError::Setting(format!("the fleet has {} piles only", honest.len())));

@@ -16,8 +16,8 @@ use cip22_wire::{
     digest::{Domain, Head, challenge_req_hash, charge_end_hash, head_hash, policy_hash, ticket_hash},
     frame, keccak256,
     message::{
-        AuthAck, AuthDeny, AuthResp, BattTelem, Body, Challenge, ChallengeReq, ChargeEnd, Epoch, Heartbeat, Hello,
-        Nack,        SetPolicy, TelemHead,
+        AuthAck, AuthDeny, AuthResp, BattTelem, Body, Challenge, ChallengeReq, ChargeEnd, Epoch, Heartbeat,
+        Hello, Nack, SetPolicy, TelemHead,
     },
     statement,
     telemetry::fingerprint,
@@ -343,7 +343,12 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::answer`].
-    pub fn answer_as(&self, ticket: &Ticket, key: &SigningKey, policy_hash: &Hash) -> Result<Answer, FleetError> {
+    pub fn answer_as(
+        &self,
+        ticket: &Ticket,
+        key: &SigningKey,
+        policy_hash: &Hash,
+    ) -> Result<Answer, FleetError> {
         let Challenge { sid, group, index, epoch, epoch_challenge, .. } = ticket.challenge;
         let (before, prev_head) = self.chains.get(&epoch).copied().unwrap_or((0, statement::FIRST_HEAD));
         let n = before
@@ -354,7 +359,8 @@ impl Client {
         let l = keccak256(&[&a]);
         let stmt = statement::auth(&self.device_id, epoch, n, &ticket.hash, &l);
         let head = statement::next_head(&prev_head, &stmt);
-        let signed = Head { group, index, epoch, challenge: epoch_challenge, policy_hash: *policy_hash, n, head };
+        let signed =
+            Head { group, index, epoch, challenge: epoch_challenge, policy_hash: *policy_hash, n, head };
         let signature = sign_digest(key, &self.domain.digest(&head_hash(&signed)));
         let frame = encode(&AuthResp { sid, n, prev_head, l, signature })?;
         Ok(Answer { sid, frame, a, position: (epoch, n, head) })
@@ -392,10 +398,12 @@ impl Client {
         self.send_bytes(ack).await?;
         self.send_bytes(end).await?;
         for frame_type in [FrameType::AuthAck, FrameType::ChargeEnd] {
-            let of = move |received: &Received| matches!(
-                Message::decode(received.frame_type, &received.payload),
-                Ok(Message::Ack(ack)) if ack.frame_type == frame_type.code()
-            );
+            let of = move |received: &Received| {
+                matches!(
+                    Message::decode(received.frame_type, &received.payload),
+                    Ok(Message::Ack(ack)) if ack.frame_type == frame_type.code()
+                )
+            };
             self.expect(of, ANSWER_TIMEOUT).await?;
         }
         Ok(())
@@ -408,8 +416,9 @@ impl Client {
     pub async fn battery_head(&mut self) -> Result<(u32, Hash), FleetError> {
         let battery = self.battery;
         self.send(&TelemHead { battery, seq: None, fp: None, ledger_seq: None, ledger_fp: None }).await?;
-        let answer =
-            self.expect(|received| received.frame_type == FrameType::TelemHead.code(), ANSWER_TIMEOUT).await?;
+        let answer = self
+            .expect(|received| received.frame_type == FrameType::TelemHead.code(), ANSWER_TIMEOUT)
+            .await?;
         let head = TelemHead::decode(&answer.payload)
             .map_err(|error| FleetError::Protocol(format!("TELEM_HEAD: {error}")))?;
         Ok((head.seq.unwrap_or_default(), head.fp.unwrap_or_default()))
@@ -518,7 +527,9 @@ impl Client {
     }
 
     fn load_chain(&mut self) {
-        let Some(text) = self.state.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) else { return };
+        let Some(text) = self.state.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) else {
+            return;
+        };
         let entries: HashMap<u32, (u8, String)> = serde_json::from_str(&text).unwrap_or_default();
         self.chains = entries
             .into_iter()

@@ -43,7 +43,7 @@ pub enum FleetError {
     Protocol(String),
     /// The system's random source failed.
     #[error("entropy: {0}")]
-    Entropy(#[from] getrandom::Error),
+    Entropy(getrandom::Error),
     /// The chain's endpoint did not answer as it should.
     #[error("{method}: {problem}")]
     Chain {
@@ -70,5 +70,11 @@ impl FleetError {
     /// A file holds something else than it should.
     pub fn content(path: impl Into<PathBuf>, problem: impl ToString) -> Self {
         Self::Content { path: path.into(), problem: problem.to_string() }
+    }
+}
+
+impl From<getrandom::Error> for FleetError {
+    fn from(error: getrandom::Error) -> Self {
+        Self::Entropy(error)
     }
 }

@@ -80,7 +80,9 @@ impl From<&Message<'_>> for Facts {
         let of_charge = |sid: &Sid| Self { sid: Some(*sid), ..facts };
         match message {
             Message::Nack(m) => Self { about: Some(m.frame_type), ..facts },
-            Message::Ack(m) => Self { about: Some(m.frame_type), sid: m.sid, epoch: m.epoch, n: m.n, ..facts },
+            Message::Ack(m) => {
+                Self { about: Some(m.frame_type), sid: m.sid, epoch: m.epoch, n: m.n, ..facts }
+            }
             Message::ChallengeReq(m) => Self { dev_eph: Some(m.dev_eph), ..facts },
             Message::Challenge(m) => Self { dev_eph: Some(m.dev_eph), ..facts },
             Message::AuthResp(m) => of_charge(&m.sid),
@@ -99,12 +101,9 @@ impl From<&Message<'_>> for Facts {
                 n: Some(m.n),
                 ..facts
             },
-            Message::TelemAck(m) => Self {
-                battery: Some(m.battery),
-                seq: Some(m.seq),
-                checkpoint: Some(m.checkpoint),
-                ..facts
-            },
+            Message::TelemAck(m) => {
+                Self { battery: Some(m.battery), seq: Some(m.seq), checkpoint: Some(m.checkpoint), ..facts }
+            }
             Message::TelemHead(m) => Self { battery: Some(m.battery), ..facts },
             Message::PolicyAck(m) => Self { epoch: Some(m.epoch), n: Some(m.n), ..facts },
             _ => facts,

@@ -9,12 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cip22_wire::{
-    DeviceId, Hash, Message, Sid,
-    body,
-    digest::ticket_hash,
-    frame, statement,
-};
+use cip22_wire::{DeviceId, Hash, Message, Sid, body, digest::ticket_hash, frame, statement};
 
 use crate::{
     clock::unix_ms,
@@ -57,7 +52,8 @@ impl PileLog {
                 if let Some(folder) = path.parent() {
                     fs::create_dir_all(folder).map_err(FleetError::file(folder))?;
                 }
-                let file = File::options().create(true).append(true).open(path).map_err(FleetError::file(path))?;
+                let file =
+                    File::options().create(true).append(true).open(path).map_err(FleetError::file(path))?;
                 Ok::<_, FleetError>(BufWriter::with_capacity(BUFFER_BYTES, file))
             })
             .transpose()?;
@@ -129,7 +125,8 @@ impl PileLog {
                 self.event("granted", |line| {
                     line.push_str(",\"sid\":");
                     write_hex(line, &m.sid);
-                    let _ = write!(line, ",\"epoch\":{epoch},\"n\":{n},\"latency_us\":{}", latency.as_micros());
+                    let _ =
+                        write!(line, ",\"epoch\":{epoch},\"n\":{n},\"latency_us\":{}", latency.as_micros());
                     if let Some(body::Grant { wh, minutes }) = credit {
                         let _ = write!(line, ",\"wh\":{wh},\"minutes\":{minutes}");
                     }
@@ -173,7 +170,8 @@ impl PileLog {
         }
         self.line.clear();
         let name = message.frame_type().name();
-        let _ = write!(self.line, "{{\"t_ms\":{},\"dir\":\"{dir}\",\"type\":\"{name}\",\"fields\":", unix_ms());
+        let _ =
+            write!(self.line, "{{\"t_ms\":{},\"dir\":\"{dir}\",\"type\":\"{name}\",\"fields\":", unix_ms());
         write_fields(&mut self.line, message);
         self.line.push_str("}\n");
         self.write_line();

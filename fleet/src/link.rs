@@ -14,9 +14,15 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use x509_parser::{extensions::GeneralName, prelude::{FromDer, X509Certificate}};
+use x509_parser::{
+    extensions::GeneralName,
+    prelude::{FromDer, X509Certificate},
+};
 
-use crate::{error::FleetError, manifest::{Pile, hex_bytes}};
+use crate::{
+    error::FleetError,
+    manifest::{Pile, hex_bytes},
+};
 
 /// How frames travel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -126,7 +132,12 @@ impl Connector {
         match self.binding {
             Binding::Raw => {
                 let (reader, writer) = tokio::io::split(tls);
-                Ok(Link { gateway, reader: Box::new(reader), writer: Box::new(writer), tasks: JoinSet::new() })
+                Ok(Link {
+                    gateway,
+                    reader: Box::new(reader),
+                    writer: Box::new(writer),
+                    tasks: JoinSet::new(),
+                })
             }
             Binding::H2 => open_http2(tls, &self.gateway.dns, gateway).await,
         }
@@ -176,8 +187,13 @@ impl Link {
 
     /// The two directions apart; `JoinSet` carries the connection on and has to be kept.
     #[must_use]
-    #[allow(clippy::type_complexity, reason = "reader, writer, and what keeps them going; named by its only caller")]
-    pub fn split(self) -> (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>, JoinSet<()>) {
+    #[allow(
+        clippy::type_complexity,
+        reason = "reader, writer, and what keeps them going; named by its only caller"
+    )]
+    pub fn split(
+        self,
+    ) -> (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>, JoinSet<()>) {
         (self.reader, self.writer, self.tasks)
     }
 }

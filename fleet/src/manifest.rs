@@ -85,7 +85,8 @@ impl Manifest {
     /// # Errors
     /// The file cannot be written.
     pub fn store(&self, path: &Path) -> Result<(), FleetError> {
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| FleetError::content(path, error))?;
+        let mut text =
+            serde_json::to_string_pretty(self).map_err(|error| FleetError::content(path, error))?;
         text.push('\n');
         files::write_private(path, text.as_bytes())
     }
@@ -124,10 +125,10 @@ impl Pile {
     /// # Errors
     /// It is no secret key of the curve.
     pub fn signing_key(&self) -> Result<SigningKey, FleetError> {
-        let secret =
-            Zeroizing::new(hex_bytes::<32>(&self.key).map_err(|problem| {
-                FleetError::Setting(format!("{}.key: {problem}", self.name))
-            })?);
+        let secret = Zeroizing::new(
+            hex_bytes::<32>(&self.key)
+                .map_err(|problem| FleetError::Setting(format!("{}.key: {problem}", self.name)))?,
+        );
         Ok(SigningKey::from_bytes(&secret)?)
     }
 }

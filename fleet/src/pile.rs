@@ -17,8 +17,8 @@ use crate::{
     clock::{Monotonic, SystemEntropy, unix_ms},
     deployment::Deployment,
     error::FleetError,
-    frames::FrameBuffer,
     frame_json::write_hex,
+    frames::FrameBuffer,
     journal::{Note, PileLog},
     link::{Connector, Link},
     manifest::Pile,
@@ -88,8 +88,10 @@ impl PileTask {
     pub async fn run(self) -> Result<(), FleetError> {
         tokio::time::sleep(self.start_after).await;
         let mut workspace = Box::new(Workspace::new());
-        let settings =
-            Settings { checkpoint_every_records: self.routine.checkpoint_every_records, ..Settings::default() };
+        let settings = Settings {
+            checkpoint_every_records: self.routine.checkpoint_every_records,
+            ..Settings::default()
+        };
         let session = Session::new(
             self.deployment.provisioning(self.pile.device_id()),
             settings,
@@ -427,7 +429,8 @@ impl Running<'_> {
         };
         let (wh, minutes) = if charge.ended { (charge.wh, charge.minutes) } else { self.delivered() };
         // Restored after a restart, what was signed is repeated; its cause is one of these.
-        let causes = [cause, EndCause::Local, EndCause::EnergyLimitReached, EndCause::DeAuthorized, EndCause::Reboot];
+        let causes =
+            [cause, EndCause::Local, EndCause::EnergyLimitReached, EndCause::DeAuthorized, EndCause::Reboot];
         for cause in causes {
             match self.session.end_charge(wh, minutes, cause, None) {
                 Err(Error::ChargeEnded) => {}
@@ -481,7 +484,9 @@ impl Running<'_> {
             self.last_record_made = true;
             return;
         }
-        if self.session.telemetry(&self.battery.sample(unix_ms())).is_ok() && self.session.checkpoint().is_ok() {
+        if self.session.telemetry(&self.battery.sample(unix_ms())).is_ok()
+            && self.session.checkpoint().is_ok()
+        {
             self.last_record_made = true;
         }
     }

@@ -1,13 +1,15 @@
 //! `cip22-fleet provision`: keys, identities and certificates of a fleet and of its gateway.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use cip22_device_sdk::sign::SigningKey;
 use cip22_wire::{Address, limits::GROUP_INDICES_MAX};
 use zeroize::Zeroizing;
 
 use crate::{
-    clock::SystemEntropy,
     error::FleetError,
     files::write_private,
     manifest::{Manifest, Pile, Role, hex_bytes, hex_text},
@@ -69,7 +71,8 @@ pub fn run(arguments: &Arguments) -> Result<(), FleetError> {
     let mut piles = Vec::new();
     for (prefix, count, role) in roles {
         for number in 1..=count {
-            let group = arguments.group + u32::try_from(piles.len()).unwrap_or(u32::MAX) / u32::from(GROUP_INDICES_MAX);
+            let group = arguments.group
+                + u32::try_from(piles.len()).unwrap_or(u32::MAX) / u32::from(GROUP_INDICES_MAX);
             piles.push(pile(&root, &pki, format!("{prefix}-{number:04}"), group, role)?);
         }
     }

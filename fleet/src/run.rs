@@ -100,7 +100,8 @@ pub async fn run(arguments: Arguments) -> Result<Totals, FleetError> {
     let fleet = Manifest::load(&arguments.fleet)?;
     let deployment = Arc::new(Deployment::load(&arguments.deployment)?);
     let folder = arguments.fleet.parent().unwrap_or(Path::new("."));
-    let gateway = Gateway::new(arguments.gateway.clone(), arguments.dns.clone(), &folder.join("pki/root.pem"))?;
+    let gateway =
+        Gateway::new(arguments.gateway.clone(), arguments.dns.clone(), &folder.join("pki/root.pem"))?;
     fs::create_dir_all(&arguments.logs).map_err(FleetError::file(&arguments.logs))?;
     let state = arguments.state.clone().unwrap_or_else(|| folder.join("state"));
     let (honest, others) = cast(fleet.piles, arguments.misbehave);
@@ -161,7 +162,8 @@ pub async fn run(arguments: Arguments) -> Result<Totals, FleetError> {
 
 /// Who is honest, and who plays the misbehaviour: those meant for it, else the last of the fleet.
 fn cast(piles: Vec<Pile>, misbehave: bool) -> (Vec<Pile>, Vec<Pile>) {
-    let (mut honest, mut others): (Vec<_>, Vec<_>) = piles.into_iter().partition(|pile| pile.role == Role::Honest);
+    let (mut honest, mut others): (Vec<_>, Vec<_>) =
+        piles.into_iter().partition(|pile| pile.role == Role::Honest);
     if misbehave && !others.iter().any(|pile| pile.role == Role::Misbehaving) {
         let keep = honest.len() - (honest.len() / 2).min(MISBEHAVING_MAX);
         others.extend(honest.split_off(keep));

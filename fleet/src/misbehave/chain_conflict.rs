@@ -2,9 +2,9 @@
 
 use cip22_wire::statement::FIRST_HEAD;
 
-use crate::error::FleetError;
 use super::granted;
 use super::{Actor, Verdict};
+use crate::error::FleetError;
 
 pub(super) const NAME: &str = "chain_conflict";
 
@@ -18,7 +18,9 @@ pub(super) async fn play(actor: &Actor) -> Result<Verdict, FleetError> {
     if ticket.challenge.epoch != answer.position.0 {
         return Err(FleetError::Protocol("the epoch advanced in between".to_owned()));
     }
-    let held = client.chains.insert(answer.position.0, if epoch == answer.position.0 { before } else { (0, FIRST_HEAD) });
+    let held = client
+        .chains
+        .insert(answer.position.0, if epoch == answer.position.0 { before } else { (0, FIRST_HEAD) });
     let conflicting = client.answer(&ticket)?;
     if let Some(held) = held {
         client.chains.insert(answer.position.0, held);

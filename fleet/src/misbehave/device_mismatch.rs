@@ -1,8 +1,8 @@
 //! Says HELLO under the device id of another.
 
+use super::{Actor, Verdict};
 use crate::client::encode;
 use crate::error::FleetError;
-use super::{Actor, Verdict};
 
 pub(super) const NAME: &str = "device_mismatch";
 

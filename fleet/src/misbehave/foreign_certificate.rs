@@ -1,8 +1,8 @@
 //! Shows a certificate of another root.
 
+use super::{Actor, Verdict};
 use crate::client::encode;
 use crate::error::FleetError;
-use super::{Actor, Verdict};
 
 pub(super) const NAME: &str = "foreign_certificate";
 

@@ -1,8 +1,8 @@
 //! Sends bytes that are no frame.
 
+use super::{Actor, Verdict};
 use crate::client::ANSWER_TIMEOUT;
 use crate::error::FleetError;
-use super::{Actor, Verdict};
 
 pub(super) const NAME: &str = "garbage";
 

@@ -1,8 +1,8 @@
 //! Asks for a ticket before HELLO.
 
+use super::{Actor, Verdict};
 use crate::client::encode;
 use crate::error::FleetError;
-use super::{Actor, Verdict};
 
 pub(super) const NAME: &str = "missing_hello";
 

@@ -1,7 +1,7 @@
 //! Sends the same AUTH_RESP twice: it counts once, and gets the same answer.
 
-use crate::error::FleetError;
 use super::{Actor, Verdict};
+use crate::error::FleetError;
 
 pub(super) const NAME: &str = "replayed_frame";
 

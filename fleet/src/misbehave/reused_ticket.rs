@@ -1,8 +1,8 @@
 //! Answers a ticket a second time, with other bytes.
 
-use crate::error::FleetError;
 use super::granted;
 use super::{Actor, Verdict};
+use crate::error::FleetError;
 
 pub(super) const NAME: &str = "reused_ticket";
 

@@ -2,10 +2,10 @@
 
 use cip22_wire::FrameType;
 
+use super::{Actor, Verdict};
 use crate::client::ANSWER_TIMEOUT;
 use crate::client::encode;
 use crate::error::FleetError;
-use super::{Actor, Verdict};
 
 pub(super) const NAME: &str = "revoked_device";
 

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use crate::error::FleetError;
 use super::{Actor, Verdict};
+use crate::error::FleetError;
 
 pub(super) const NAME: &str = "stale_policy";
 

@@ -1,8 +1,8 @@
 //! Sends a battery record that does not follow from the one before.
 
+use super::{Actor, Verdict};
 use crate::client::encode;
 use crate::error::FleetError;
-use super::{Actor, Verdict};
 
 pub(super) const NAME: &str = "telemetry_fingerprint";
 

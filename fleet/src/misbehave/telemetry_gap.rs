@@ -1,8 +1,8 @@
 //! Leaves a battery record out.
 
+use super::{Actor, Verdict};
 use crate::client::encode;
 use crate::error::FleetError;
-use super::{Actor, Verdict};
 
 pub(super) const NAME: &str = "telemetry_gap";
 

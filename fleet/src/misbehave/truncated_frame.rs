@@ -1,7 +1,7 @@
 //! Cuts an AUTH_RESP in half and closes: the ticket is not used up.
 
-use crate::error::FleetError;
 use super::{Actor, Verdict};
+use crate::error::FleetError;
 
 pub(super) const NAME: &str = "truncated_frame";
 

@@ -1,7 +1,7 @@
 //! Answers a ticket that was never issued.
 
-use crate::error::FleetError;
 use super::{Actor, Verdict};
+use crate::error::FleetError;
 
 pub(super) const NAME: &str = "unknown_ticket";
 

@@ -2,9 +2,9 @@
 
 use cip22_device_sdk::sign::SigningKey;
 
+use super::{Actor, Verdict};
 use crate::clock::SystemEntropy;
 use crate::error::FleetError;
-use super::{Actor, Verdict};
 
 pub(super) const NAME: &str = "wrong_key";
 

@@ -79,7 +79,8 @@ impl Reader {
     }
 
     async fn read_logs(&mut self, from: u64, to: u64) -> Result<(), FleetError> {
-        let mut addresses: Vec<Address> = self.deployment.verifiers.iter().map(|verifier| verifier.address).collect();
+        let mut addresses: Vec<Address> =
+            self.deployment.verifiers.iter().map(|verifier| verifier.address).collect();
         addresses.extend([self.deployment.battery_ledger, self.deployment.policy_registry]);
         let filter = Filter::new().from_block(from).to_block(to).address(addresses);
         let logs = self.provider.get_logs(&filter).await.map_err(|error| wrong("eth_getLogs", error))?;
@@ -91,7 +92,8 @@ impl Reader {
         }
         for (block, time) in &mut times {
             let header = self.block(&format!("{block:#x}")).await?;
-            *time = number(&header, "timestamp").ok_or_else(|| wrong("eth_getBlockByNumber", "no timestamp"))?;
+            *time =
+                number(&header, "timestamp").ok_or_else(|| wrong("eth_getBlockByNumber", "no timestamp"))?;
         }
         let mut transactions = Vec::new();
         for log in logs {

@@ -98,7 +98,9 @@ mod tests {
         let statement = |n: u8, prev: u8, head: u8| {
             format!(
                 r#"{{"t_ms":1000,"event":"statement","kind":"AUTH","epoch":9,"n":{n},"group":1,"index":4,"prev_head":"{}","head":"{}","sid":"{}"}}"#,
-                hex(prev, 32), hex(head, 32), hex(n, 16)
+                hex(prev, 32),
+                hex(head, 32),
+                hex(n, 16)
             )
         };
         let granted = |n: u8, latency_us: u32| {
@@ -117,11 +119,19 @@ mod tests {
         let resp = |n: u8| frame("tx", "AUTH_RESP", format!(r#""sid":"{}","n":{n}"#, hex(n, 16)));
         let grant = |n: u8| frame("rx", "AUTH_GRANT", format!(r#""sid":"{}""#, hex(n, 16)));
         vec![
-            resp(1), statement(1, 0, 0x11), grant(1), granted(1, 4_000),
+            resp(1),
+            statement(1, 0, 0x11),
+            grant(1),
+            granted(1, 4_000),
             frame("rx", "AUTH_FINAL", format!(r#""sid":"{}","level":3"#, hex(1, 16))),
             statement(2, 0x11, 0x22),
-            resp(3), statement(3, 0x22, 0x33), grant(3), granted(3, 8_000),
-            record(1), record(2), record(3),
+            resp(3),
+            statement(3, 0x22, 0x33),
+            grant(3),
+            granted(3, 8_000),
+            record(1),
+            record(2),
+            record(3),
             frame("rx", "TELEM_ACK", format!(r#""battery":"{battery}","seq":2,"level":2,"checkpoint":0"#)),
             frame("tx", "POLICY_ACK", r#""epoch":9,"n":2,"version":5"#.to_owned()),
             frame("rx", "ACK", r#""frame_type":81,"level":2,"epoch":9,"n":2"#.to_owned()),

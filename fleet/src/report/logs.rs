@@ -64,7 +64,7 @@ pub struct PileFacts {
 ///
 /// # Errors
 /// A log cannot be read.
-pub fn read_piles(folder: &Path, names: &[&str]) -> Result<Vec<PileFacts>, FleetError> {
+pub(super) fn read_piles(folder: &Path, names: &[&str]) -> Result<Vec<PileFacts>, FleetError> {
     let mut piles = Vec::new();
     for name in names {
         let path = folder.join(format!("{name}.jsonl"));
@@ -79,7 +79,7 @@ pub fn read_piles(folder: &Path, names: &[&str]) -> Result<Vec<PileFacts>, Fleet
 ///
 /// # Errors
 /// A log cannot be read.
-pub fn read_rejections(folder: &Path) -> Result<BTreeMap<String, usize>, FleetError> {
+pub(super) fn read_rejections(folder: &Path) -> Result<BTreeMap<String, usize>, FleetError> {
     let mut rejected = BTreeMap::new();
     let Ok(entries) = folder.join("misbehaviour").read_dir() else { return Ok(rejected) };
     for entry in entries.flatten() {
@@ -95,7 +95,9 @@ fn read(path: &Path) -> Result<PileFacts, FleetError> {
     let mut facts = PileFacts::default();
     for (number, line) in BufReader::new(file).lines().enumerate() {
         let line = line.map_err(FleetError::file(path))?;
-        facts.take(&line).map_err(|problem| FleetError::content(path, format!("line {}: {problem}", number + 1)))?;
+        facts
+            .take(&line)
+            .map_err(|problem| FleetError::content(path, format!("line {}: {problem}", number + 1)))?;
     }
     Ok(facts)
 }
@@ -212,7 +214,9 @@ impl PileFacts {
         let refused = self.exchange.received(&frame);
         match frame_type {
             FrameType::Nack => self.take_nack(refused, frame.about, fields.code),
-            FrameType::TelemAck if frame.checkpoint == Some(0) && fields.level >= Some(Level::Durable.code()) => {
+            FrameType::TelemAck
+                if frame.checkpoint == Some(0) && fields.level >= Some(Level::Durable.code()) =>
+            {
                 if let (Some(battery), Some(seq)) = (frame.battery, frame.seq) {
                     self.accept_up_to(battery, seq);
                 }
