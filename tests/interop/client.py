@@ -6,7 +6,8 @@ from collections import Counter
 
 from . import digests, messages, session_keys
 from .digests import hash_struct, keccak
-from .frame import BAD_CRC, FIELD_VALUE, STALE_POLICY, UNKNOWN_FIELD, UNSUPPORTED, VERSION, encode_frame, encode_tlv
+from .frame import (BAD_CRC, FIELD_VALUE, STALE_POLICY, UNKNOWN_DEVICE, UNKNOWN_FIELD, UNSUPPORTED, VERSION, encode_frame,
+                    encode_tlv)
 from .link import MAX_PAYLOAD, Link
 from .messages import TYPES, encode
 from .pile import Epoch, Policy, Violation, verify
@@ -50,7 +51,7 @@ class Session:
         self.epoch_confirmed = False
         self.chunks = b""
         self.to_acknowledge = []  # versions of policies that wait for an open epoch
-        self.unanswered = {}  # n of a POLICY_ACK without its ACK: the policy's version
+        self.unanswered = {}  # (epoch, n) of each POLICY_ACK without its ACK, the oldest first: the policy's version
         self.sid = None
         self.summary = summary or {"gateway": "0x" + link.gateway.hex(), "verified": [], "received": Counter()}
 
@@ -75,8 +76,16 @@ class Session:
         self.note("epoch", epoch=opened.epoch, policy_hash="0x" + opened.policy_hash.hex())
 
     def await_policy_acks(self):
-        if self.unanswered:
-            self.until(lambda _name, _fields: not self.unanswered, "ACK of POLICY_ACK")
+        """§4.1, 3. A key that is not active yet in the open epoch is refused, and tried again in the next."""
+        def settled(name, fields):
+            if name == "NACK":
+                verify((fields["frame_type"], fields["code"]) == (TYPES["POLICY_ACK"], UNKNOWN_DEVICE) and self.unanswered,
+                       f"NACK {fields} came instead of ACK of POLICY_ACK")
+                self.to_acknowledge.append(self.unanswered.pop(next(iter(self.unanswered))))
+            return not self.unanswered and not self.to_acknowledge
+
+        if self.unanswered or self.to_acknowledge:
+            self.until(settled, "ACK of POLICY_ACK", accept_nack=True)
 
     def unknown_fields(self):
         """§3: an unknown even tag refuses the frame, an unknown odd one is skipped."""
@@ -260,14 +269,14 @@ class Session:
             policy = self.pile.policies[version]
             named = {"version": version, "policy_hash": policy.hash, "first_epoch": policy.first_epoch}
             statement = self.pile.append("PolicyAck", *named.values())
-            self.unanswered[statement["n"]] = version
-            self.send("POLICY_ACK", epoch=self.pile.open_epoch.epoch, **named, **statement)
+            epoch = self.pile.open_epoch.epoch
+            self.unanswered[epoch, statement["n"]] = version
+            self.send("POLICY_ACK", epoch=epoch, **named, **statement)
         self.to_acknowledge = []
 
     def on_ack(self, fields):
         if fields["frame_type"] == TYPES["POLICY_ACK"]:
-            # An ACK that does not repeat n answers the oldest.
-            version = self.unanswered.pop(fields.get("n", next(iter(self.unanswered), 0)), None)
+            version = self.unanswered.pop((fields.get("epoch"), fields.get("n")), None)
             verify(version is not None, f"{fields} answers no POLICY_ACK")
             self.note("POLICY_ACK acknowledged", version=version, level=fields["level"])
 

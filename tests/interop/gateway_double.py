@@ -15,7 +15,7 @@ from eth_account import Account
 from interop import digests, messages, session_keys
 from interop.client import TICKET
 from interop.digests import Domain, hash_struct
-from interop.frame import FrameReader, Refused, encode_tlv
+from interop.frame import UNKNOWN_DEVICE, FrameReader, Refused, encode_tlv
 from interop.link import ALPN, Endpoint
 from interop.messages import TYPES, encode
 from interop.pile import Epoch, Identity, Policy
@@ -42,6 +42,7 @@ class GatewayDouble:
         context.load_cert_chain(folder / "gateway.pem", folder / "gateway.key")
         context.load_verify_locations(folder / "root.pem")
         context.set_alpn_protocols([ALPN])
+        self.active_from = 0
         self.listener = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
         self.endpoint = Endpoint("127.0.0.1", self.listener.getsockname()[1], "localhost", *(str(folder / name) for name in
                                  ("root.pem", "pile.pem", "pile.key")))
@@ -101,8 +102,20 @@ class Peer:
         for offset in (0, 20):
             self.send("SET_POLICY", version=1, first_epoch=1, total_len=len(TARIFF), offset=offset, signature=signed,
                       chunk=TARIFF[offset : offset + 20])
-        epoch = gateway.epoch
-        self.send("EPOCH", **vars(epoch), signature=self.sign(hash_struct("Epoch", *vars(epoch).values())))
+        self.announce()
+
+    def announce(self):
+        epoch = vars(self.gateway.epoch)
+        self.send("EPOCH", **epoch, signature=self.sign(hash_struct("Epoch", *epoch.values())))
+
+    def on_policy_ack(self, fields):
+        gateway = self.gateway
+        if fields["epoch"] >= gateway.active_from:
+            self.send("ACK", frame_type=TYPES["POLICY_ACK"], level=2, epoch=fields["epoch"], n=fields["n"])
+            return
+        self.send("NACK", frame_type=TYPES["POLICY_ACK"], code=UNKNOWN_DEVICE)
+        gateway.epoch = Epoch(GROUP, fields["epoch"] + 1, secrets.token_bytes(32), gateway.policy.hash)
+        self.announce()
 
     def on_heartbeat(self, fields):
         self.send("HEARTBEAT", **fields)

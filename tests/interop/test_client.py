@@ -58,6 +58,13 @@ def test_second_run_continues_the_chain_of_the_same_epoch(gateway_with, tmp_path
     assert first.head != second.head
 
 
+def test_pile_whose_key_becomes_active_later_waits_for_that_epoch(gateway_with, tmp_path):
+    gateway = gateway_with()
+    gateway.active_from = gateway.epoch.epoch + 2
+    session(gateway, tmp_path / "state.json")
+    assert Pile(gateway.identity, tmp_path / "state.json").open_epoch.epoch == gateway.active_from
+
+
 @pytest.mark.parametrize("tamper, complaint", [
     (change("HELLO_ACK", "version", 0x30), "version that was not offered"),
     (change("HELLO_ACK", "max_payload", 8191), "smallest max_payload"),
