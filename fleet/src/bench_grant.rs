@@ -60,6 +60,9 @@ pub struct Arguments {
     /// Longest wait for answers after the last AUTH_RESP, s.
     #[arg(long, default_value_t = 10)]
     pub drain_s: u64,
+    /// Also writes the figures there, JSON.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
 }
 
 /// The figures, ms, from the moment an AUTH_RESP was to be sent.
@@ -98,6 +101,9 @@ pub async fn run(arguments: Arguments) -> Result<(), FleetError> {
     let text =
         serde_json::to_string_pretty(&measured).map_err(|error| FleetError::Protocol(error.to_string()))?;
     println!("{text}");
+    if let Some(path) = &arguments.out {
+        std::fs::write(path, text + "\n").map_err(FleetError::file(path))?;
+    }
     Ok(())
 }
 

@@ -311,11 +311,21 @@ impl Client {
     /// # Errors
     /// A refusal, or no answer.
     pub async fn ticket(&mut self) -> Result<Ticket, FleetError> {
-        let request = self.challenge_req()?;
-        self.send(&request).await?;
-        let answer = self
-            .expect(|received| received.frame_type == FrameType::Challenge.code(), ANSWER_TIMEOUT)
-            .await?;
+        let request = encode(&self.challenge_req()?)?;
+        let deadline = Instant::now() + EPOCH_TIMEOUT;
+        let types = [FrameType::Challenge, FrameType::Nack].map(FrameType::code);
+        let answer = loop {
+            self.send_bytes(&request).await?;
+            let answer = self.expect(|received| types.contains(&received.frame_type), ANSWER_TIMEOUT).await?;
+            match answer.nack() {
+                None => break answer,
+                // Not ready, as when a new epoch is not announced yet: the same bytes again.
+                Some(Nack { retry_ms: Some(ms), .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(u64::from(ms))).await;
+                }
+                Some(_) => return Err(FleetError::Protocol(format!("refused: {}", answer.name()))),
+            }
+        };
         let challenge = Challenge::decode(&answer.payload)
             .map_err(|error| FleetError::Protocol(format!("CHALLENGE: {error}")))?;
         Ok(Ticket { challenge, hash: ticket_hash(&challenge) })

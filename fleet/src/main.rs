@@ -46,6 +46,8 @@ fn execute(command: Command) -> Result<(), FleetError> {
     }
 }
 
+/// TLS is the one part with a process-wide choice: the provider that every connection here uses.
 fn on_runtime(work: impl Future<Output = Result<(), FleetError>>) -> Result<(), FleetError> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }

@@ -354,10 +354,8 @@ impl Running<'_> {
                 });
                 self.end_with(EndCause::DeAuthorized);
             }
-            Event::Final { sid, level, .. } => {
-                if level >= Level::Safe.code() && self.awaited.remove(&sid) {
-                    count(&stats.finals, 1);
-                }
+            Event::Final { sid, level, .. } if level >= Level::Safe.code() && self.awaited.remove(&sid) => {
+                count(&stats.finals, 1);
             }
             Event::TelemAcked { checkpoint: false, level, .. } if level >= Level::Durable.code() => {
                 count(&stats.telemetry_acked, 1);

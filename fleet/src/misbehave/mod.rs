@@ -4,10 +4,10 @@ use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use cip22_wire::crc8_itu;
+use cip22_wire::{NackCode, crc8_itu};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinHandle, JoinSet};
@@ -87,6 +87,7 @@ pub async fn play(stage: Stage) -> Played {
         let (cases, actor) = (cases.clone(), Actor { stage: stage.clone(), pile });
         actors.spawn(async move {
             let mut outcomes = Vec::new();
+            actor.admitted().await;
             loop {
                 let next = cases.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let Some(case) = next else { break outcomes };
@@ -202,6 +203,23 @@ impl Actor {
         Client::new(&self.pile, &self.stage.deployment, connector, log, Some(state))
     }
 
+    /// Waits until the gateway knows the pile: its registration has to be safe, and its first epoch to have begun.
+    async fn admitted(&self) {
+        let deadline = Instant::now() + self.stage.patience;
+        while Instant::now() < deadline {
+            let admitted = async {
+                let mut client = self.open("admission").await?;
+                client.ticket().await
+            };
+            match admitted.await {
+                Err(FleetError::Protocol(problem)) if problem.contains(NackCode::UnknownDevice.name()) => {}
+                // Anything else shows in the cases.
+                _ => return,
+            }
+            tokio::time::sleep(ADMISSION_INTERVAL).await;
+        }
+    }
+
     async fn open(&self, case: &str) -> Result<Client, FleetError> {
         let mut client = self.client(case)?;
         client.open().await?;
@@ -231,6 +249,7 @@ fn raw_frame(frame_type: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+const ADMISSION_INTERVAL: Duration = Duration::from_millis(500);
 /// Those that wait for the chain first.
 const CASES: &[&str] = &[
     stale_policy::NAME,

@@ -59,6 +59,8 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(rpc: &str, deployment: Deployment) -> Result<Self, FleetError> {
+        // The HTTP client takes the process's provider; that another was installed before is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let url = rpc.parse().map_err(|_| FleetError::Setting("--rpc is no URL".to_owned()))?;
         let provider = ProviderBuilder::new().disable_recommended_fillers().connect_http(url).erased();
         let next_block = deployment.start_block;

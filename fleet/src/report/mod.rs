@@ -42,9 +42,9 @@ pub struct Arguments {
     /// Waits so long for everything to be on chain, s.
     #[arg(long, default_value_t = 0)]
     pub wait_s: u64,
-    /// Fails unless everything is on chain, every pile has acknowledged the policy, and no frame is lost.
+    /// Succeeds although something is not on chain, a pile has not acknowledged the policy, or a frame is lost.
     #[arg(long)]
-    pub require_complete: bool,
+    pub allow_incomplete: bool,
 }
 
 /// The figures. Latencies are of different stages: granted by the gateway, mined in a block, safe from reorganisation.
@@ -187,7 +187,7 @@ impl Report {
 /// Counts, writes the report and prints the table.
 ///
 /// # Errors
-/// A file, the chain's endpoint, or with `--require-complete` what is missing.
+/// A file, the chain's endpoint, or what is missing unless that is allowed.
 pub async fn run(arguments: Arguments) -> Result<(), FleetError> {
     let deployment = Deployment::load(&arguments.deployment)?;
     let fleet = Manifest::load(&arguments.fleet)?;
@@ -216,7 +216,7 @@ pub async fn run(arguments: Arguments) -> Result<(), FleetError> {
     std::fs::write(&arguments.out, text).map_err(FleetError::file(&arguments.out))?;
     print!("{}", report.table());
     let shortfalls = report.shortfalls();
-    if arguments.require_complete && !shortfalls.is_empty() {
+    if !arguments.allow_incomplete && !shortfalls.is_empty() {
         return Err(FleetError::Unmet(shortfalls.join("; ")));
     }
     Ok(())
