@@ -1,7 +1,7 @@
 //! Conflux eSpace over JSON-RPC.
 //!
 //! Every call is made by hand on alloy's client: no filler, no estimator of fees or nonces, no filter or subscription. eSpace
-//! differs from Ethereum where those look (`facts` in docs/operations.md), and what is sent must be what was made durable.
+//! differs from Ethereum just where those look, and what is sent must be what was made durable.
 
 use std::fmt;
 use std::sync::Arc;
