@@ -67,7 +67,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 500)]
     pub telemetry_interval_ms: u64,
     /// Durable records between two checkpoints.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 30)]
     pub checkpoint_every: u32,
     /// CHARGE_STATUS after so many records.
     #[arg(long, default_value_t = 4)]

@@ -136,7 +136,11 @@ mod tests {
             frame("tx", "POLICY_ACK", r#""epoch":9,"n":2,"version":5"#.to_owned()),
             frame("rx", "ACK", r#""frame_type":81,"level":2,"epoch":9,"n":2"#.to_owned()),
             frame("tx", "CHALLENGE_REQ", format!(r#""dev_eph":"{}""#, hex(2, 33))),
+            frame("rx", "NACK", r#""frame_type":16,"code":26,"retry_ms":1000"#.to_owned()),
+            frame("tx", "CHALLENGE_REQ", format!(r#""dev_eph":"{}""#, hex(2, 33))),
             frame("rx", "NACK", r#""frame_type":16,"code":13"#.to_owned()),
+            frame("tx", "HELLO", String::new()),
+            frame("rx", "NACK", r#""frame_type":1,"code":12"#.to_owned()),
         ]
     }
 

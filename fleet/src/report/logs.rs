@@ -138,6 +138,7 @@ struct Fields {
     level: Option<u8>,
     frame_type: Option<u8>,
     code: Option<u16>,
+    retry_ms: Option<u32>,
 }
 
 impl PileFacts {
@@ -213,7 +214,7 @@ impl PileFacts {
         }
         let refused = self.exchange.received(&frame);
         match frame_type {
-            FrameType::Nack => self.take_nack(refused, frame.about, fields.code),
+            FrameType::Nack if fields.retry_ms.is_none() => self.take_nack(refused, frame.about, fields.code),
             FrameType::TelemAck
                 if frame.checkpoint == Some(0) && fields.level >= Some(Level::Durable.code()) =>
             {
@@ -246,13 +247,15 @@ impl PileFacts {
         }
     }
 
+    /// A refusal for good. One with `retry_ms` only defers; a HELLO whose registration is not safe yet is repeated likewise.
     fn take_nack(&mut self, refused: Option<Sent>, about: Option<u8>, code: Option<u16>) {
-        let of_authorization = [FrameType::ChallengeReq, FrameType::AuthResp];
-        let about_authorization =
-            about.and_then(FrameType::from_u8).is_some_and(|about| of_authorization.contains(&about));
-        let before_authorization = refused.is_none() || refused == Some(Sent::Hello);
-        if about_authorization || before_authorization {
-            self.reject(code.and_then(NackCode::from_u16).map_or("NACK", NackCode::name));
+        let code = code.and_then(NackCode::from_u16);
+        let of_hello = refused == Some(Sent::Hello) && code != Some(NackCode::UnknownDevice);
+        let of_authorization = about
+            .and_then(FrameType::from_u8)
+            .is_some_and(|about| [FrameType::ChallengeReq, FrameType::AuthResp].contains(&about));
+        if of_authorization || of_hello || refused.is_none() {
+            self.reject(code.map_or("NACK", NackCode::name));
         }
     }
 
