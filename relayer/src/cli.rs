@@ -5,6 +5,7 @@
 mod check;
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -116,6 +117,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 fn start_log(log: &LogConfig) -> Result<(), Box<dyn Error>> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(log.filter.parse::<EnvFilter>()?)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => builder.try_init(),

@@ -8,6 +8,8 @@ pub const FRAMES_IN_FLIGHT_MAX: usize = 64;
 pub const RECORDS_SINCE_CHECKPOINT_MAX: usize = 4096;
 /// Most tries to get a statement onto the chain before it counts as rejected by the contract.
 pub const SUBMISSION_TRIES_MAX: u8 = 4;
+/// A batch that reverted, or never got a transaction, is tried again after this many blocks.
+pub const RETRY_AFTER_BLOCKS: u64 = 25;
 /// What a pile is told to wait before it tries again when the relayer is not ready.
 pub const NOT_READY_RETRY_MS: u32 = 1_000;
 /// Largest frame that the relayer builds.

@@ -7,7 +7,7 @@ use cip22_wire::{DeviceId, Hash, PublicKey, Sid, Signature};
 
 use crate::journal::Record;
 use crate::journal::record::{AttemptRecord, BatchKind, BatchRecord, StatementKind, StatementRecord};
-use crate::limits::SUBMISSION_TRIES_MAX;
+use crate::limits::{RETRY_AFTER_BLOCKS, SUBMISSION_TRIES_MAX};
 use crate::telemetry::battery::Batteries;
 use crate::view::Epoch;
 
@@ -111,6 +111,8 @@ pub struct PileChain {
     pub recorded: bool,
     /// Batches that carried it in vain.
     pub tries: u8,
+    /// Not before this block is it carried again.
+    pub retry_block: u64,
     /// The batch that carries it now.
     pub in_batch: Option<u64>,
     /// Given up.
@@ -217,6 +219,9 @@ impl State {
                     batch.safe = Some((*block, *succeeded));
                 }
             }
+            Record::BatchDropped { batch, retry_block } => {
+                self.release(*batch, false, *retry_block);
+            }
             Record::HeadSafe { group, index, epoch, n, head, transaction, block } => {
                 self.apply_head((*group, *index, *epoch), *n, head, (*transaction, *block));
             }
@@ -255,16 +260,20 @@ impl State {
             .collect();
         let mut settled = Vec::new();
         for number in done {
-            settled.push((number, self.release(number)));
+            let carried = self.batches.get(&number).is_some_and(|batch| batch.safe.is_some_and(|(_, ok)| ok));
+            let retry_block = self.scanned_to.saturating_add(RETRY_AFTER_BLOCKS);
+            settled.push((number, self.release(number, carried, retry_block)));
         }
         settled
     }
 
-    /// Forgets a batch that will never be mined, or whose events are in; its uncovered members may be tried again.
-    pub fn release(&mut self, number: u64) -> u64 {
+    /// Forgets a batch and frees its uncovered members. Where the call was `carried` out, what it left uncovered was skipped by the
+    /// contract: that counts as a try, and only `extend` helps now. Where it was not, because it reverted or never got a
+    /// transaction (a pause, an estimate that failed), the same is tried again from `retry_block` on.
+    fn release(&mut self, number: u64, carried: bool, retry_block: u64) -> u64 {
         let Some(batch) = self.batches.remove(&number) else { return 0 };
         if batch.record.kind == BatchKind::Advance {
-            return self.batteries.release(number);
+            return self.batteries.release(number, carried, retry_block);
         }
         let mut given_up = 0;
         for (place, _) in batch.places {
@@ -274,7 +283,10 @@ impl State {
             if !open {
                 continue;
             }
-            // The bit is set by now or never will be by us: what is missing needs `extend`.
+            if !carried {
+                chain.retry_block = retry_block;
+                continue;
+            }
             chain.recorded = chain.recorded || batch.record.kind == BatchKind::Record;
             chain.tries = chain.tries.saturating_add(1);
             if chain.tries >= SUBMISSION_TRIES_MAX {
@@ -426,6 +438,7 @@ impl PileChain {
             seen_in: None,
             recorded: false,
             tries: 0,
+            retry_block: 0,
             in_batch: None,
             given_up: false,
         }

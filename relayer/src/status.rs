@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::admin::http::Readiness;
 use crate::admin::socket::StatusSource;
 use crate::deployment::Deployment;
+use crate::directory::Device;
 use crate::gateway::Gateway;
 
 /// The chain view counts as fresh this long after its head last moved, ms.
@@ -60,7 +61,7 @@ impl Status {
             })),
             "policy_acks": policy_acks,
             "sessions": self.gateway.session_count(),
-            "devices": self.gateway.directory.load().devices.len(),
+            "devices": self.devices(announced.map(|announced| announced.epoch.epoch)),
             "counts": state.counts,
             "statements_waiting": state.uncovered.len(),
             "batches": state.batches.values().map(|batch| json!({
@@ -73,6 +74,19 @@ impl Status {
                 "safe_in": batch.safe.map(|(block, _)| block),
             })).collect::<Vec<_>>(),
             "ready": self.not_ready_because().is_empty(),
+        })
+    }
+
+    fn devices(&self, epoch: Option<u32>) -> Value {
+        let directory = self.gateway.directory.load();
+        let devices = || directory.devices.values();
+        let active = |device: &&Device| {
+            !device.revoked && epoch.is_some_and(|epoch| device.place_at(epoch).is_some())
+        };
+        json!({
+            "registered": devices().count(),
+            "active": devices().filter(active).count(),
+            "revoked": devices().filter(|device| device.revoked).count(),
         })
     }
 

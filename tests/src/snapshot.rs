@@ -52,6 +52,7 @@ impl Snapshot {
     }
 
     fn make(&self) {
+        run(&mut Command::new(repository().join("scripts/steps/forge-scripts.sh")));
         fs::create_dir_all(&self.dir).expect("snapshot folder");
         let mut provision = Command::new(program("cip22-fleet"));
         provision.arg("provision").arg("--out").arg(self.fleet());
@@ -77,6 +78,7 @@ pub fn forge_script(name: &str, node: &Node, deployment: &Path, sender: &str, en
     forge.args(["--rpc-url", &node.info.rpc_url, "--broadcast", "--skip-simulation"]);
     forge.args(["--with-gas-price", "50gwei", "--priority-gas-price", "1gwei"]);
     forge.args(["--private-key", &node.info.account(sender).key]);
+    forge.env("FOUNDRY_DYNAMIC_TEST_LINKING", "false");
     forge.env("DEPLOYMENT_FILE", deployment);
     forge.env("POLICY_SIGNER_KEY", &node.info.account("policy-signer").key);
     for (key, value) in env {

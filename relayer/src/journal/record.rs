@@ -126,6 +126,13 @@ pub enum Record {
         /// Block.
         block: u64,
     },
+    /// A batch ended without a transaction; its members may be carried again.
+    BatchDropped {
+        /// Batch.
+        batch: u64,
+        /// Not before this block.
+        retry_block: u64,
+    },
 }
 
 /// A statement that a pile signed.
@@ -236,7 +243,7 @@ pub struct AttemptRecord {
     pub batch: u64,
     /// Sending account.
     pub signer: Address,
-    /// Nonce: the same for every attempt of a batch.
+    /// Nonce: the same for every attempt of a batch, unless a foreign transaction took it.
     pub nonce: u64,
     /// Attempt, 1 for the first.
     pub attempt: u32,

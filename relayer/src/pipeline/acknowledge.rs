@@ -15,6 +15,7 @@ use super::frame_bytes;
 use crate::chain::{HeadEvent, LedgerEvent};
 use crate::gateway::Gateway;
 use crate::journal::Record;
+use crate::limits::RETRY_AFTER_BLOCKS;
 use crate::pipeline::submit::BatchOutcome;
 use crate::policy::watch::ChainFact;
 use crate::state::MessageState;
@@ -41,7 +42,7 @@ pub async fn run(
                 None => return,
             },
             outcome = outcomes.recv() => match outcome {
-                Some(outcome) => stage.outcome(&outcome),
+                Some(outcome) => stage.outcome(&outcome).await,
                 None => return,
             },
         }
@@ -165,14 +166,20 @@ impl Stage {
         }
     }
 
-    /// A batch that never got a transaction is free again at once; the others wait until their block's events are in.
-    fn outcome(&self, outcome: &BatchOutcome) {
-        let mut state = self.gateway.state();
-        let unsent = state.batches.get(&outcome.batch).is_some_and(|batch| batch.attempts.is_empty());
-        if unsent {
-            let given_up = state.release(outcome.batch);
-            tracing::warn!(batch = outcome.batch, given_up, "batch refused before submission");
+    /// A batch that never got a transaction is free again after a while; the others wait until their block's events are in.
+    async fn outcome(&self, outcome: &BatchOutcome) {
+        if outcome.transaction.is_some() {
+            return;
         }
+        tracing::warn!(batch = outcome.batch, "batch ended without a transaction, its members are tried again");
+        let retry_block = self.gateway.view.borrow().latest_block.saturating_add(RETRY_AFTER_BLOCKS);
+        let record = Record::BatchDropped { batch: outcome.batch, retry_block };
+        let durable = {
+            let mut state = self.gateway.state();
+            self.gateway.commit(&mut state, vec![record])
+        };
+        // A failed disk is noticed by whoever waits for an answer.
+        let _ = durable.await;
     }
 }
 

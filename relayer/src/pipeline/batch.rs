@@ -68,7 +68,13 @@ async fn cut(gateway: &Gateway, settings: &BatchSettings) -> Vec<BatchRecord> {
             counter!("statements_expired_total").increment(expired);
             tracing::error!(expired, oldest_epoch, "statements left the ring before they were recorded");
         }
-        let batches = plan(&state, &announced, gateway.clock.monotonic_ms(), oldest_epoch, settings);
+        let moment = Moment {
+            announced,
+            now_ms: gateway.clock.monotonic_ms(),
+            latest_block: gateway.view.borrow().latest_block,
+            oldest_epoch,
+        };
+        let batches = plan(&state, &moment, settings);
         gauge!("chains_uncovered").set(state.uncovered.len() as f64);
         if batches.is_empty() {
             return Vec::new();
@@ -100,26 +106,37 @@ pub fn kind_label(kind: BatchKind) -> &'static str {
     }
 }
 
+/// When a plan is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The epoch that piles are told, and since when.
+    pub announced: Announced,
+    /// Monotonic ms.
+    pub now_ms: u64,
+    /// Newest executed block.
+    pub latest_block: u64,
+    /// First epoch that can still be recorded.
+    pub oldest_epoch: u32,
+}
+
+impl Moment {
+    /// Whether nothing more of an epoch is awaited, and it can still be recorded.
+    fn closes(&self, epoch: u32, grace_ms: u64) -> bool {
+        let current = self.announced.epoch.epoch;
+        let in_grace = self.now_ms < self.announced.at_ms.saturating_add(grace_ms);
+        epoch >= self.oldest_epoch && (epoch.saturating_add(1) < current || (epoch < current && !in_grace))
+    }
+}
+
 /// The batches that may be cut now, numbered from the state's newest on.
-pub fn plan(
-    state: &State,
-    announced: &Announced,
-    now_ms: u64,
-    oldest_epoch: u32,
-    settings: &BatchSettings,
-) -> Vec<BatchRecord> {
-    let in_grace = now_ms < announced.at_ms.saturating_add(settings.close_grace_ms);
-    let current = announced.epoch.epoch;
-    let closed = |epoch: u32| {
-        epoch >= oldest_epoch && (epoch.saturating_add(1) < current || (epoch < current && !in_grace))
-    };
+pub fn plan(state: &State, moment: &Moment, settings: &BatchSettings) -> Vec<BatchRecord> {
     let mut next = state.last_batch;
     let mut number = || {
         next = next.saturating_add(1);
         next
     };
-    let mut batches = plan_heads(state, &closed, settings, &mut number);
-    batches.extend(plan_advances(state, &closed, settings, &mut number));
+    let mut batches = plan_heads(state, moment, settings, &mut number);
+    batches.extend(plan_advances(state, moment, settings, &mut number));
     batches
 }
 
@@ -133,14 +150,18 @@ struct Ready {
 
 fn plan_heads(
     state: &State,
-    closed: &dyn Fn(u32) -> bool,
+    moment: &Moment,
     settings: &BatchSettings,
     number: &mut dyn FnMut() -> u64,
 ) -> Vec<BatchRecord> {
     let mut fresh: BTreeMap<u32, Vec<Ready>> = BTreeMap::new();
     let mut recorded: BTreeMap<(u32, u32), Vec<Ready>> = BTreeMap::new();
+    let closed = |epoch: u32| moment.closes(epoch, settings.close_grace_ms);
     for (epoch, group, index) in state.uncovered.iter().filter(|(epoch, ..)| closed(*epoch)) {
         let Some(chain) = state.chains.get(&(*group, *index, *epoch)) else { continue };
+        if moment.latest_block < chain.retry_block {
+            continue;
+        }
         let Some(ready) = ready(chain, *group, *index) else { continue };
         if chain.recorded {
             recorded.entry((*epoch, *group)).or_default().push(ready);
@@ -197,23 +218,32 @@ fn batch(
     BatchRecord { batch, kind, epoch, to, calldata, members, expires_block }
 }
 
-/// Checkpoints whose predecessor is the ledger's head, and those that follow them. One batch at a time carries a battery.
+/// Checkpoints whose predecessor is the ledger's head, and those that follow them. The next batch of a battery waits until the
+/// one before it is mined: the gas of a call is estimated on the state that it will meet.
 fn plan_advances(
     state: &State,
-    closed: &dyn Fn(u32) -> bool,
+    moment: &Moment,
     settings: &BatchSettings,
     number: &mut dyn FnMut() -> u64,
 ) -> Vec<BatchRecord> {
     let mut by_epoch: BTreeMap<u32, Vec<&StatementRecord>> = BTreeMap::new();
     for (_, battery) in state.batteries.iter() {
-        if battery.pending.iter().any(|pending| pending.in_batch.is_some()) {
-            continue;
-        }
         let mut head = battery.ledger;
         let mut epoch = None;
         for pending in &battery.pending {
             let statement = &pending.statement;
-            if pending.prev != head || !closed(statement.epoch) || epoch.is_some_and(|e| e != statement.epoch) {
+            if let Some(batch) = pending.in_batch {
+                if pending.prev != head || !is_mined(state, batch) {
+                    break;
+                }
+                head = pending.next;
+                continue;
+            }
+            let ready = pending.prev == head
+                && moment.latest_block >= pending.retry_block
+                && moment.closes(statement.epoch, settings.close_grace_ms)
+                && epoch.is_none_or(|epoch| epoch == statement.epoch);
+            if !ready {
                 break;
             }
             by_epoch.entry(statement.epoch).or_default().push(statement);
@@ -237,6 +267,10 @@ fn plan_advances(
         }
     }
     batches
+}
+
+fn is_mined(state: &State, batch: u64) -> bool {
+    state.batches.get(&batch).is_some_and(|batch| batch.mined.is_some_and(|(.., succeeded)| succeeded))
 }
 
 fn advance(statement: &StatementRecord) -> Option<Advance> {

@@ -21,6 +21,8 @@ pub struct Battery {
     pub last: Position,
     /// Its time, Unix ms.
     pub last_time_ms: u64,
+    /// Its segment.
+    pub last_segment: Sid,
     /// The newest checkpoint taken in.
     pub checkpoint: Position,
     /// The ledger's head under `safe`.
@@ -57,6 +59,8 @@ pub struct PendingCheckpoint {
     pub next: Position,
     /// The batch that carries it.
     pub in_batch: Option<u64>,
+    /// Not before this block is it carried again.
+    pub retry_block: u64,
     tries: u8,
 }
 
@@ -140,7 +144,10 @@ impl Batteries {
                 && held.segment == checkpoint.segment
         });
         // After a divergence the newest record may already be behind a checkpoint that the ledger never took.
-        let again = named == battery.last && prev == battery.ledger;
+        let again = named == battery.last
+            && prev == battery.ledger
+            && checkpoint.time_ms == battery.last_time_ms
+            && checkpoint.segment == battery.last_segment;
         if follows && (held || again) && named.seq > prev.seq { Verdict::Next } else { Verdict::Mismatch }
     }
 
@@ -150,6 +157,7 @@ impl Batteries {
         let position = Position { seq: telemetry.seq, fp: telemetry.fp };
         battery.last = position;
         battery.last_time_ms = telemetry.time_ms;
+        battery.last_segment = telemetry.segment;
         let held = Held { position, time_ms: telemetry.time_ms, segment: telemetry.segment };
         battery.since_checkpoint.push_back(held);
     }
@@ -166,7 +174,8 @@ impl Batteries {
             battery.pending.retain(|pending| pending.in_batch.is_some());
         }
         battery.checkpoint = next;
-        let pending = PendingCheckpoint { statement: statement.clone(), prev, next, in_batch: None, tries: 0 };
+        let statement = statement.clone();
+        let pending = PendingCheckpoint { statement, prev, next, in_batch: None, retry_block: 0, tries: 0 };
         battery.pending.push_back(pending);
     }
 
@@ -199,14 +208,18 @@ impl Batteries {
         }
     }
 
-    /// Frees the members of a settled advance batch; returns how many were given up.
-    pub fn release(&mut self, batch: u64) -> u64 {
+    /// Frees the members of an advance batch that ended; returns how many were given up. Only a batch that was carried out counts as a try.
+    pub fn release(&mut self, batch: u64, carried: bool, retry_block: u64) -> u64 {
         let mut given_up = 0;
         for battery in self.batteries.values_mut() {
             for pending in &mut battery.pending {
                 if pending.in_batch == Some(batch) {
                     pending.in_batch = None;
-                    pending.tries = pending.tries.saturating_add(1);
+                    if carried {
+                        pending.tries = pending.tries.saturating_add(1);
+                    } else {
+                        pending.retry_block = retry_block;
+                    }
                 }
             }
             let before = battery.pending.len();

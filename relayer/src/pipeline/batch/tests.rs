@@ -18,6 +18,11 @@ fn announced(epoch: u32) -> Announced {
     Announced { epoch: Epoch { epoch, challenge: [1; 32], policy_hash: [2; 32] }, at_ms: 1_000 }
 }
 
+/// A moment when the epoch before `epoch` has been closed for long.
+fn moment(epoch: u32) -> Moment {
+    Moment { announced: announced(epoch), now_ms: 10_000, latest_block: 1_000, oldest_epoch: 0 }
+}
+
 fn auth(device: u8, group: u32, epoch: u32, n: u8) -> Record {
     let kind = StatementKind::Auth {
         sid: [device.wrapping_add(n); 16],
@@ -76,7 +81,7 @@ fn state_of(records: &[Record]) -> State {
 
 /// Plans at a moment when every epoch before the announced one is closed, and cuts what comes out.
 fn cut_all(state: &mut State, epoch: u32, settings: &BatchSettings) -> Vec<BatchRecord> {
-    let batches = plan(state, &announced(epoch), 10_000, 0, settings);
+    let batches = plan(state, &moment(epoch), settings);
     for batch in &batches {
         state.apply(&Record::BatchCut(batch.clone()));
     }
@@ -87,10 +92,10 @@ fn cut_all(state: &mut State, epoch: u32, settings: &BatchSettings) -> Vec<Batch
 fn an_open_epoch_is_not_carried_and_a_closed_one_only_after_its_grace() {
     let state = state_of(&[auth(1, 1, 5, 1)]);
     let settings = settings(256);
-    assert!(plan(&state, &announced(5), 10_000, 0, &settings).is_empty(), "open");
-    assert!(plan(&state, &announced(6), 1_400, 0, &settings).is_empty(), "in its grace");
-    assert_eq!(plan(&state, &announced(6), 1_500, 0, &settings).len(), 1);
-    assert_eq!(plan(&state, &announced(7), 1_000, 0, &settings).len(), 1, "two epochs back needs no grace");
+    assert!(plan(&state, &moment(5), &settings).is_empty(), "open");
+    assert!(plan(&state, &Moment { now_ms: 1_400, ..moment(6) }, &settings).is_empty(), "in its grace");
+    assert_eq!(plan(&state, &Moment { now_ms: 1_500, ..moment(6) }, &settings).len(), 1);
+    assert_eq!(plan(&state, &Moment { now_ms: 1_000, ..moment(7) }, &settings).len(), 1, "two epochs back needs no grace");
 }
 
 #[test]
@@ -157,7 +162,7 @@ fn a_skipped_record_is_tried_again_by_extend_and_given_up_in_the_end() {
 #[test]
 fn a_statement_whose_epoch_left_the_ring_expires_and_is_not_carried() {
     let mut state = state_of(&[auth(1, 1, 5, 1)]);
-    assert!(plan(&state, &announced(40), 10_000, 6, &settings(256)).is_empty());
+    assert!(plan(&state, &Moment { oldest_epoch: 6, ..moment(40) }, &settings(256)).is_empty());
     assert_eq!(state.expire_before(6), 1);
     let entry = state.chains[&(1, 1, 5)].statements[&1];
     assert_eq!(entry.state, MessageState::Expired);
@@ -204,17 +209,47 @@ fn checkpoints_go_in_the_order_of_the_ledger_one_batch_of_a_battery_at_a_time() 
     let mut members: Vec<_> = advances.iter().flat_map(|batch| batch.members.clone()).collect();
     members.sort_unstable();
     assert_eq!(members, vec![([1; 32], 1), ([1; 32], 2), ([2; 32], 1)], "a predecessor that the ledger lacks waits");
-    state.apply(&checkpoint(1, 5, 3, 20, 30));
-    assert!(cut_all(&mut state, 6, &settings).iter().all(|batch| batch.kind != BatchKind::Advance));
+    state.apply(&checkpoint(1, 6, 1, 20, 30));
+    let is_advance = |batch: &BatchRecord| batch.kind == BatchKind::Advance;
+    assert!(!cut_all(&mut state, 7, &settings).iter().any(is_advance), "the one before is not mined");
+    for batch in &advances {
+        let (transaction, block_hash) = ([9; 32], [8; 32]);
+        state.apply(&Record::Mined { batch: batch.batch, transaction, block: 50, block_hash, succeeded: true });
+    }
+    let next: Vec<_> = cut_all(&mut state, 7, &settings).into_iter().filter(is_advance).collect();
+    assert_eq!(next.len(), 1);
+    assert_eq!(next[0].members, vec![([1; 32], 1)]);
     state.apply(&Record::LedgerSafe { battery: [1; 32], seq: 20, fp: [20; 32], block: 50 });
+    state.apply(&Record::LedgerSafe { battery: [2; 32], seq: 4, fp: [4; 32], block: 50 });
     for batch in &advances {
         state.apply(&safe(batch.batch, 50));
     }
     state.settle(50);
-    let next: Vec<_> = cut_all(&mut state, 6, &settings)
-        .into_iter()
-        .filter(|batch| batch.kind == BatchKind::Advance)
-        .flat_map(|batch| batch.members)
-        .collect();
-    assert!(next.contains(&([1; 32], 3)));
+    assert!(!cut_all(&mut state, 7, &settings).iter().any(is_advance), "the next one is under way");
+}
+
+#[test]
+fn a_batch_that_reverted_or_never_got_a_transaction_is_tried_again_as_it_was_and_does_not_count() {
+    let settings = settings(256);
+    let mut state = state_of(&[auth(1, 1, 5, 1), checkpoint(2, 5, 1, 0, 4)]);
+    for round in 0_u64..10 {
+        let block = 100 * round;
+        let at = Moment { latest_block: block, ..moment(6) };
+        let batches = plan(&state, &at, &settings);
+        assert_eq!(batches.len(), 2, "round {round}: a head and a checkpoint");
+        assert_eq!(batches[0].kind, BatchKind::Record, "round {round}");
+        for batch in &batches {
+            state.apply(&Record::BatchCut(batch.clone()));
+            if round % 2 == 0 {
+                state.apply(&Record::BatchDropped { batch: batch.batch, retry_block: block + 25 });
+            } else {
+                let transaction = [9; 32];
+                state.apply(&Record::Safe { batch: batch.batch, transaction, block, succeeded: false });
+                state.settle(block);
+            }
+        }
+        let soon = Moment { latest_block: block + 24, ..moment(6) };
+        assert!(plan(&state, &soon, &settings).is_empty(), "round {round}: not at once");
+    }
+    assert_eq!(state.counts.rejected_by_contract, 0);
 }
