@@ -61,6 +61,8 @@ pub struct Chain {
 impl Chain {
     /// Connects to `rpc_url`.
     pub fn new(rpc_url: &str, verifier: [u8; 20]) -> Self {
+        // An error says that a provider is there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let provider =
             ProviderBuilder::default().connect_http(rpc_url.parse().expect("a valid URL"));
         Self { provider, verifier: verifier.into() }
@@ -184,12 +186,14 @@ impl Chain {
     }
 }
 
-/// Blocks until `safe` covers block `number`, for set-up outside a runtime.
+/// Blocks this thread until `safe` covers block `number`.
 pub fn wait_for_safe(rpc_url: &str, number: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        Chain::new(rpc_url, [0; 20]).wait_for_block(BlockNumberOrTag::Safe, number).await;
-    });
+    let wait = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(Chain::new(rpc_url, [0; 20]).wait_for_block(BlockNumberOrTag::Safe, number));
+    };
+    // The caller may be inside a runtime already, where another cannot block.
+    std::thread::scope(|scope| scope.spawn(wait).join().expect("safe covers the block"));
 }
 
 #[allow(clippy::disallowed_methods, reason = "another process is watched, there is no event to await")]
