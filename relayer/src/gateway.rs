@@ -254,7 +254,10 @@ impl Gateway {
                 Ok(message) => challenge::handle(self, &device_id, &message),
             },
         };
-        handled.first_reply().await.unwrap_or_else(|| refuse(FrameType::ChallengeReq.code(), NackCode::Storage))
+        handled
+            .first_reply()
+            .await
+            .unwrap_or_else(|| refuse(FrameType::ChallengeReq.code(), NackCode::Storage))
     }
 
     /// Makes a session the one of its device; an older one is told to go. The token is needed to leave.

@@ -238,11 +238,19 @@ impl Session {
             resumed: u8::from(resumed),
             resume_token: gateway.issue_resume_token(self.device_id),
         });
-        tracing::info!(group = place.group, index = place.index, resumed, binding = self.binding.label(), "hello");
+        tracing::info!(
+            group = place.group,
+            index = place.index,
+            resumed,
+            binding = self.binding.label(),
+            "hello"
+        );
+        let acked = gateway.state().policy_acks.get(&self.device_id).copied().unwrap_or(0);
         self.greeted = Some(Greeted {
             group: place.group,
             max_payload: hello.max_payload,
-            policy_version: hello.policy_version,
+            // A policy that is held and was never acknowledged is sent again, which the pile acknowledges again.
+            policy_version: hello.policy_version.min(acked.max(hello.policy_version.saturating_sub(1))),
             // EPOCH follows every HELLO_ACK, whatever the pile remembers: it signs nothing before.
             epoch: 0,
         });

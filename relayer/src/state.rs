@@ -230,7 +230,13 @@ impl State {
     }
 
     /// Whether a statement fits the chain as held; `Ok(true)` if it is held already.
-    pub fn check_chain(&self, place: Place, n: u8, prev_head: &Hash, head: &Hash) -> Result<bool, ChainConflict> {
+    pub fn check_chain(
+        &self,
+        place: Place,
+        n: u8,
+        prev_head: &Hash,
+        head: &Hash,
+    ) -> Result<bool, ChainConflict> {
         let Some(chain) = self.chains.get(&place) else {
             return if n == 1 && *prev_head != [0; 32] { Err(ChainConflict::Broken) } else { Ok(false) };
         };
@@ -315,7 +321,8 @@ impl State {
     }
 
     fn apply_ticket(&mut self, payload: &[u8], device_key: &[u8]) {
-        let (Ok(challenge), Ok(device_key)) = (Challenge::decode(payload), PublicKey::try_from(device_key)) else {
+        let (Ok(challenge), Ok(device_key)) = (Challenge::decode(payload), PublicKey::try_from(device_key))
+        else {
             tracing::error!("a ticket of the journal does not decode");
             return;
         };
@@ -398,7 +405,13 @@ impl State {
     fn apply_head(&mut self, place: Place, n: u8, head: &Hash, seen_in: (Hash, u64)) {
         let Some(chain) = self.chains.get_mut(&place) else { return };
         if chain.statements.get(&n).is_some_and(|entry| entry.head != *head) {
-            tracing::warn!(group = place.0, index = place.1, epoch = place.2, n, "the chain shows another head than the pile gave us");
+            tracing::warn!(
+                group = place.0,
+                index = place.1,
+                epoch = place.2,
+                n,
+                "the chain shows another head than the pile gave us"
+            );
             return;
         }
         chain.recorded = true;

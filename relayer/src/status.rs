@@ -80,9 +80,8 @@ impl Status {
     fn devices(&self, epoch: Option<u32>) -> Value {
         let directory = self.gateway.directory.load();
         let devices = || directory.devices.values();
-        let active = |device: &&Device| {
-            !device.revoked && epoch.is_some_and(|epoch| device.place_at(epoch).is_some())
-        };
+        let active =
+            |device: &&Device| !device.revoked && epoch.is_some_and(|epoch| device.place_at(epoch).is_some());
         json!({
             "registered": devices().count(),
             "active": devices().filter(active).count(),

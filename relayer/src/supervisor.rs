@@ -98,7 +98,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     tasks.spawn(watcher.run(view, directory, facts, from_block, chain_stop.clone()));
     tasks.spawn(announce::run(gateway.clone(), chain_stop.clone()));
     tasks.spawn(acknowledge::run(gateway.clone(), facts_in, outcomes_in, chain_stop.clone()));
-    let submitter = Submitter::new(chain, signer, clock.clone(), gateway.clone(), submitter_settings(&config));
+    let submitter =
+        Submitter::new(chain, signer, clock.clone(), gateway.clone(), submitter_settings(&config));
     tasks.spawn(submitter.run(batches_in, pending, outcomes, chain_stop.clone()));
     let batch_settings = BatchSettings {
         close_grace_ms: config.batch.close_grace_ms,
@@ -178,8 +179,7 @@ async fn connect(
     clock: &SharedClock,
 ) -> Result<SharedChain, ServeError> {
     let timeout = Duration::from_millis(RPC_TIMEOUT_MS);
-    let chain =
-        EspaceChain::new(config.chain.endpoint.expose(), timeout, deployment.clone(), clock.clone())?;
+    let chain = EspaceChain::new(config.chain.endpoint.expose(), timeout, deployment.clone(), clock.clone())?;
     match chain.chain_id().await {
         Ok(found) if found == deployment.chain_id => {}
         Ok(found) => return Err(ServeError::WrongChain { found, expected: deployment.chain_id }),

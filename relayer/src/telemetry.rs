@@ -76,7 +76,8 @@ fn take_checkpoint(
         Verdict::Next => {}
         Verdict::Held => return Ok(Handled::after(gateway.barrier(), reply)),
         _ => {
-            let mut handled = Handled::refused(FrameType::TelemCheckpoint.code(), NackCode::CheckpointMismatch);
+            let mut handled =
+                Handled::refused(FrameType::TelemCheckpoint.code(), NackCode::CheckpointMismatch);
             handled.replies.push(head_frame(&state.batteries, &checkpoint.battery));
             return Ok(handled);
         }

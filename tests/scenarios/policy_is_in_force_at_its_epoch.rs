@@ -51,7 +51,10 @@ async fn a_scheduled_policy_reaches_the_pile_and_is_the_only_one_from_its_epoch_
     let call = recordCall { group: place.group, epoch: epoch.epoch, records: records.into() };
     let stranger = world.node.info.account("stranger").clone();
     world.chain.send(&stranger, world.chain.verifier, call.abi_encode()).await;
-    assert!(world.chain.heads_of(place.group, place.index, epoch.epoch).await.is_empty(), "the contract refuses it too");
+    assert!(
+        world.chain.heads_of(place.group, place.index, epoch.epoch).await.is_empty(),
+        "the contract refuses it too"
+    );
 }
 
 /// Schedules the next version, two epochs ahead, as governance would.

@@ -72,7 +72,11 @@ async fn broken_frames(world: &World, relayer: &Relayer) {
         ("garbage", b"GET / HTTP/1.1\r\n\r\n".to_vec(), NackCode::MalformedHeader),
         ("oversized", vec![0xC1, 0x02, 0x20, 0x00, 0xFF, 0xFF, 0x12], NackCode::PayloadTooLong),
         ("bad CRC", flipped_crc(&world.pile(3)), NackCode::BadCrc),
-        ("another version", vec![0xC1, 0x02, 0x12, 0x00, 0x00, 0x00, 0x01, 0x00], NackCode::UnsupportedVersion),
+        (
+            "another version",
+            vec![0xC1, 0x02, 0x12, 0x00, 0x00, 0x00, 0x01, 0x00],
+            NackCode::UnsupportedVersion,
+        ),
     ];
     for (name, bytes, code) in cases {
         let mut pile = world.pile(3);

@@ -63,8 +63,7 @@ impl Chain {
     pub fn new(rpc_url: &str, verifier: [u8; 20]) -> Self {
         // An error says that a provider is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let provider =
-            ProviderBuilder::default().connect_http(rpc_url.parse().expect("a valid URL"));
+        let provider = ProviderBuilder::default().connect_http(rpc_url.parse().expect("a valid URL"));
         Self { provider, verifier: verifier.into() }
     }
 
@@ -90,8 +89,8 @@ impl Chain {
 
     /// Runs code without deploying it: what its init code returns.
     pub async fn run_code(&self, code: Vec<u8>) -> Bytes {
-        let request =
-            TransactionRequest { to: Some(TxKind::Create), ..Default::default() }.input(Bytes::from(code).into());
+        let request = TransactionRequest { to: Some(TxKind::Create), ..Default::default() }
+            .input(Bytes::from(code).into());
         self.provider.call(request).await.expect("the code runs")
     }
 
@@ -113,9 +112,12 @@ impl Chain {
         let signature = signer.sign_transaction_sync(&mut transaction).expect("signs");
         let envelope: TxEnvelope = transaction.into_signed(signature).into();
         let hash = *envelope.tx_hash();
-        let _ = self.provider.send_raw_transaction(&envelope.encoded_2718()).await.expect("accepted by the node");
+        let _ =
+            self.provider.send_raw_transaction(&envelope.encoded_2718()).await.expect("accepted by the node");
         for _ in 0..POLLS_MAX {
-            if let Some(receipt) = self.provider.get_transaction_receipt(hash).await.expect("the node answers") {
+            if let Some(receipt) =
+                self.provider.get_transaction_receipt(hash).await.expect("the node answers")
+            {
                 return receipt.status();
             }
             pause().await;

@@ -9,8 +9,8 @@ use cip22_device_sdk::sign::{SigningKey, ecdh_x};
 use cip22_relayer::deployment::Deployment;
 use cip22_wire::digest::{self, Domain, Head};
 use cip22_wire::message::{
-    AuthAck, AuthGrant, AuthResp, BattTelem, Body, Challenge, ChallengeReq, ChargeEnd, Epoch, Hello, HelloAck,
-    PolicyAck, SetPolicy, TelemCheckpoint,
+    AuthAck, AuthGrant, AuthResp, BattTelem, Body, Challenge, ChallengeReq, ChargeEnd, Epoch, Hello,
+    HelloAck, PolicyAck, SetPolicy, TelemCheckpoint,
 };
 use cip22_wire::session_keys::SessionKeys;
 use cip22_wire::{FrameType, Hash, Message, NackCode, Sid, frame, keccak256, statement, telemetry};
@@ -158,7 +158,9 @@ impl Pile {
     /// The next frame, whatever it is; `None` at the end of the connection.
     pub async fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
-            if let Some(parsed) = frame::parse(&self.inbox, u16::MAX).expect("the gateway's frames are well formed") {
+            if let Some(parsed) =
+                frame::parse(&self.inbox, u16::MAX).expect("the gateway's frames are well formed")
+            {
                 let found = (parsed.frame_type, parsed.payload.to_vec());
                 let consumed = parsed.consumed;
                 self.inbox.drain(..consumed);
@@ -265,7 +267,8 @@ impl Pile {
         let ticket_hash = digest::ticket_hash(&ticket.challenge);
         let stmt = statement::auth(&self.device_id, ticket.challenge.epoch, n, &ticket_hash, &l);
         let head = statement::next_head(&prev_head, &stmt);
-        let signature = self.sign_head(ticket.challenge.epoch, &ticket.challenge.epoch_challenge, policy_hash, n, head);
+        let signature =
+            self.sign_head(ticket.challenge.epoch, &ticket.challenge.epoch_challenge, policy_hash, n, head);
         self.chain = (n, head);
         Answer { response: AuthResp { sid: ticket.challenge.sid, n, prev_head, l, signature }, a }
     }
@@ -283,12 +286,16 @@ impl Pile {
 
     /// Expects AUTH_GRANT and verifies its tag; returns the frame's payload.
     pub async fn expect_grant(&mut self, ticket: &Ticket) -> Vec<u8> {
-        let (found, payload) = self.expect(&[FrameType::AuthGrant, FrameType::AuthDeny, FrameType::Nack]).await;
+        let (found, payload) =
+            self.expect(&[FrameType::AuthGrant, FrameType::AuthDeny, FrameType::Nack]).await;
         assert_eq!(found, FrameType::AuthGrant, "{:?}", Message::decode(found.code(), &payload));
         let grant = AuthGrant::decode(&payload).expect("a grant");
         let keys = self.session_keys(ticket);
         let ticket_hash = digest::ticket_hash(&ticket.challenge);
-        assert!(keys.verify_tag(&ticket_hash, FrameType::AuthGrant, grant.suite, grant.body, &grant.tag), "tag");
+        assert!(
+            keys.verify_tag(&ticket_hash, FrameType::AuthGrant, grant.suite, grant.body, &grant.tag),
+            "tag"
+        );
         payload
     }
 
@@ -417,7 +424,10 @@ impl Pile {
 
 /// A TLS connection to the gateway.
 #[allow(clippy::disallowed_methods, reason = "scenarios work on real sockets")]
-pub async fn tls_stream(address: SocketAddr, config: rustls::ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
+pub async fn tls_stream(
+    address: SocketAddr,
+    config: rustls::ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from("localhost").expect("a name");

@@ -74,7 +74,9 @@ impl Launch {
         let config = self.write_files();
         let mut command = Command::new(program("relayer"));
         command.arg("--config").arg(&config).arg("serve");
-        command.env("RELAYER__GATEWAY__LISTEN", "127.0.0.1:0").env("RELAYER__ADMIN__HTTP_LISTEN", "127.0.0.1:0");
+        command
+            .env("RELAYER__GATEWAY__LISTEN", "127.0.0.1:0")
+            .env("RELAYER__ADMIN__HTTP_LISTEN", "127.0.0.1:0");
         for (key, value) in &self.env {
             command.env(key, value);
         }

@@ -43,7 +43,10 @@ impl Appender {
     /// Queues records at once, atomically and in order; the future resolves once they are durable.
     ///
     /// With no records it is a barrier: it resolves once everything queued before is durable.
-    pub fn append(&self, records: Vec<Record>) -> impl Future<Output = Result<Lsn, JournalError>> + Send + use<> {
+    pub fn append(
+        &self,
+        records: Vec<Record>,
+    ) -> impl Future<Output = Result<Lsn, JournalError>> + Send + use<> {
         let (done, wait) = oneshot::channel();
         let sent = self.requests.send(Request::Append { records, done });
         async move {
@@ -82,7 +85,10 @@ fn write_groups(
             next = if group.len() < JOURNAL_GROUP_RECORDS_MAX { inbox.try_recv().ok() } else { None };
         }
         if let Err(error) = commit_group(journal, token, clock, &group, waiting) {
-            tracing::error!(error = &error as &dyn std::error::Error, "the journal stops: nothing more is acknowledged");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the journal stops: nothing more is acknowledged"
+            );
             return;
         }
         for (name, value, done) in cursors {
@@ -101,7 +107,8 @@ fn commit_group(
 ) -> Result<(), JournalError> {
     let started_ms = clock.monotonic_ms();
     let result = if group.is_empty() { journal.last() } else { journal.append(token, group) };
-    let seconds = std::time::Duration::from_millis(clock.monotonic_ms().saturating_sub(started_ms)).as_secs_f64();
+    let seconds =
+        std::time::Duration::from_millis(clock.monotonic_ms().saturating_sub(started_ms)).as_secs_f64();
     match result {
         Ok(lsn) => {
             if !group.is_empty() {

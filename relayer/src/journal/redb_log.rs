@@ -39,9 +39,7 @@ impl RedbLog {
         let log = Self { database };
         let found = log.ensure_tables().map_err(|e| failed(Box::new(e)))?;
         if found != FORMAT_VERSION {
-            return Err(failed(
-                format!("its format is {found}, this program reads {FORMAT_VERSION}").into(),
-            ));
+            return Err(failed(format!("its format is {found}, this program reads {FORMAT_VERSION}").into()));
         }
         Ok(log)
     }

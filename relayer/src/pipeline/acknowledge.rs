@@ -99,12 +99,8 @@ impl Stage {
             );
             let covered = state.chains.get(&place).map_or(0, |chain| chain.covered_n);
             let notices: Vec<Notice> = if covered >= event.n {
-                let notice = |sid| Notice {
-                    device_id,
-                    sid,
-                    transaction: event.transaction,
-                    block: event.block,
-                };
+                let notice =
+                    |sid| Notice { device_id, sid, transaction: event.transaction, block: event.block };
                 before.into_iter().map(notice).collect()
             } else {
                 Vec::new()
@@ -171,7 +167,10 @@ impl Stage {
         if outcome.transaction.is_some() {
             return;
         }
-        tracing::warn!(batch = outcome.batch, "batch ended without a transaction, its members are tried again");
+        tracing::warn!(
+            batch = outcome.batch,
+            "batch ended without a transaction, its members are tried again"
+        );
         let retry_block = self.gateway.view.borrow().latest_block.saturating_add(RETRY_AFTER_BLOCKS);
         let record = Record::BatchDropped { batch: outcome.batch, retry_block };
         let durable = {

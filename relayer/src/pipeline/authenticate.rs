@@ -63,7 +63,13 @@ pub fn conflict_code(_conflict: ChainConflict) -> NackCode {
     NackCode::ChainConflict
 }
 
-fn signed_by(gateway: &Gateway, place: &Place, position: &Position, epoch: &Epoch, policy_hash: &Hash) -> bool {
+fn signed_by(
+    gateway: &Gateway,
+    place: &Place,
+    position: &Position,
+    epoch: &Epoch,
+    policy_hash: &Hash,
+) -> bool {
     let head = Head {
         group: place.group,
         index: place.index,

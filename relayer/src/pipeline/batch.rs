@@ -181,7 +181,10 @@ fn plan_heads(
                     _ => groups.push((one.group, vec![one.record])),
                 }
             }
-            let calldata = contracts::record_many_calldata(*epoch, &groups);
+            let calldata = match groups.as_slice() {
+                [(group, records)] => contracts::record_calldata(*group, *epoch, records),
+                groups => contracts::record_many_calldata(*epoch, groups),
+            };
             batches.push(batch(BatchKind::Record, *epoch, verifier, calldata, part, settings, number()));
         }
     }

@@ -55,7 +55,8 @@ pub fn end(gateway: &Gateway, device_id: &DeviceId, end: &ChargeEnd<'_>) -> Hand
         return Handled::refused_field(frame_type, NackCode::FieldValue, FIELD_CAUSE, None);
     };
     let digest = gateway.digest(&digest::charge_end_hash(device_id, end));
-    let key_fits = gateway_key::recover(&digest, &end.signature).is_ok_and(|(key, _)| key == ticket.device_key);
+    let key_fits =
+        gateway_key::recover(&digest, &end.signature).is_ok_and(|(key, _)| key == ticket.device_key);
     if !key_fits {
         return Handled::refused(frame_type, NackCode::BadSignature);
     }

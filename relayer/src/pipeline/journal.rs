@@ -36,9 +36,8 @@ pub fn statement(
 ) -> Result<Journaled, NackCode> {
     let place = &authenticated.place;
     let chain = (place.group, place.index, position.epoch);
-    let held = state
-        .check_chain(chain, position.n, &position.prev_head, &position.head)
-        .map_err(conflict_code)?;
+    let held =
+        state.check_chain(chain, position.n, &position.prev_head, &position.head).map_err(conflict_code)?;
     if held {
         return Ok(Journaled::Held(gateway.barrier()));
     }

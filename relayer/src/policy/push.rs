@@ -55,8 +55,11 @@ pub fn finals_for(gateway: &Gateway, device_id: &DeviceId) -> Vec<Vec<u8>> {
     let Some(open) = state.open_charges.get(device_id) else { return Vec::new() };
     let mut frames = Vec::new();
     for sid in open {
-        let Some((place, n, _)) =
-            state.tickets.get(sid).and_then(|ticket| ticket.answer.as_ref()).and_then(|answer| answer.statement)
+        let Some((place, n, _)) = state
+            .tickets
+            .get(sid)
+            .and_then(|ticket| ticket.answer.as_ref())
+            .and_then(|answer| answer.statement)
         else {
             continue;
         };
@@ -79,8 +82,13 @@ mod tests {
     #[test]
     fn the_largest_policy_reaches_the_smallest_pile_whole() {
         let tariff: Vec<u8> = (0..limits::TARIFF_BYTES_MAX).map(|i| i as u8).collect();
-        let policy =
-            Policy { version: 2, first_epoch: 9, policy_hash: [0; 32], tariff: tariff.clone(), signature: [7; 64] };
+        let policy = Policy {
+            version: 2,
+            first_epoch: 9,
+            policy_hash: [0; 32],
+            tariff: tariff.clone(),
+            signature: [7; 64],
+        };
         let mut assembled = Vec::new();
         for bytes in chunks(&policy, limits::PILE_PAYLOAD_BYTES_MIN) {
             let parsed = frame::parse(&bytes, limits::PILE_PAYLOAD_BYTES_MIN).unwrap().unwrap();

@@ -112,9 +112,10 @@ impl Batteries {
         let expected = battery.last.seq.saturating_add(1);
         if telemetry.seq != expected {
             let held = telemetry.seq == battery.last.seq && telemetry.fp == battery.last.fp
-                || battery.since_checkpoint.iter().any(|held| {
-                    held.position.seq == telemetry.seq && held.position.fp == telemetry.fp
-                });
+                || battery
+                    .since_checkpoint
+                    .iter()
+                    .any(|held| held.position.seq == telemetry.seq && held.position.fp == telemetry.fp);
             return if held && telemetry.seq > 0 { Verdict::Held } else { Verdict::Gap { expected } };
         }
         if cip22_wire::telemetry::fingerprint(&battery.last.fp, telemetry) != telemetry.fp {
@@ -139,9 +140,7 @@ impl Batteries {
         }
         let follows = prev == battery.checkpoint || prev == battery.ledger;
         let held = battery.since_checkpoint.iter().any(|held| {
-            held.position == named
-                && held.time_ms == checkpoint.time_ms
-                && held.segment == checkpoint.segment
+            held.position == named && held.time_ms == checkpoint.time_ms && held.segment == checkpoint.segment
         });
         // After a divergence the newest record may already be behind a checkpoint that the ledger never took.
         let again = named == battery.last

@@ -95,7 +95,11 @@ fn an_open_epoch_is_not_carried_and_a_closed_one_only_after_its_grace() {
     assert!(plan(&state, &moment(5), &settings).is_empty(), "open");
     assert!(plan(&state, &Moment { now_ms: 1_400, ..moment(6) }, &settings).is_empty(), "in its grace");
     assert_eq!(plan(&state, &Moment { now_ms: 1_500, ..moment(6) }, &settings).len(), 1);
-    assert_eq!(plan(&state, &Moment { now_ms: 1_000, ..moment(7) }, &settings).len(), 1, "two epochs back needs no grace");
+    assert_eq!(
+        plan(&state, &Moment { now_ms: 1_000, ..moment(7) }, &settings).len(),
+        1,
+        "two epochs back needs no grace"
+    );
 }
 
 #[test]
@@ -111,7 +115,8 @@ fn only_the_longest_head_of_a_pile_is_carried() {
 fn several_groups_share_a_batch_until_it_is_full() {
     let records: Vec<Record> = (1..=5).map(|device| auth(device, u32::from(device % 2), 5, 1)).collect();
     let mut state = state_of(&records);
-    let sizes: Vec<usize> = cut_all(&mut state, 6, &settings(2)).iter().map(|batch| batch.members.len()).collect();
+    let sizes: Vec<usize> =
+        cut_all(&mut state, 6, &settings(2)).iter().map(|batch| batch.members.len()).collect();
     assert_eq!(sizes, vec![2, 2, 1]);
 }
 
@@ -208,13 +213,23 @@ fn checkpoints_go_in_the_order_of_the_ledger_one_batch_of_a_battery_at_a_time() 
         .collect();
     let mut members: Vec<_> = advances.iter().flat_map(|batch| batch.members.clone()).collect();
     members.sort_unstable();
-    assert_eq!(members, vec![([1; 32], 1), ([1; 32], 2), ([2; 32], 1)], "a predecessor that the ledger lacks waits");
+    assert_eq!(
+        members,
+        vec![([1; 32], 1), ([1; 32], 2), ([2; 32], 1)],
+        "a predecessor that the ledger lacks waits"
+    );
     state.apply(&checkpoint(1, 6, 1, 20, 30));
     let is_advance = |batch: &BatchRecord| batch.kind == BatchKind::Advance;
     assert!(!cut_all(&mut state, 7, &settings).iter().any(is_advance), "the one before is not mined");
     for batch in &advances {
         let (transaction, block_hash) = ([9; 32], [8; 32]);
-        state.apply(&Record::Mined { batch: batch.batch, transaction, block: 50, block_hash, succeeded: true });
+        state.apply(&Record::Mined {
+            batch: batch.batch,
+            transaction,
+            block: 50,
+            block_hash,
+            succeeded: true,
+        });
     }
     let next: Vec<_> = cut_all(&mut state, 7, &settings).into_iter().filter(is_advance).collect();
     assert_eq!(next.len(), 1);
