@@ -1,11 +1,13 @@
 //! Puts the daemon together, and takes it apart in order.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cip22_wire::digest::Domain;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -53,115 +55,179 @@ const QUEUE_ITEMS_MAX: usize = 1_024;
 ///
 /// Once it serves, it prints one line of JSON to standard output: the addresses it listens on.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
-    let disk = SystemDisk;
-    let clock: SharedClock = Arc::new(SystemClock::new());
     let metrics = PrometheusBuilder::new().install_recorder().map_err(ServeError::Metrics)?;
-    let deployment = Arc::new(Deployment::load(&config.chain.deployment_file)?);
-    let key = GatewayKey::from_bytes(config.gateway_key(&disk)?.expose())?;
-    let site_secret = SiteSecret::new(config.site_secret(&disk)?.into_inner());
-    let signer_key = Zeroizing::new(hex::encode(config.signer_key(&disk)?.expose()));
-    let signer = TransactionSigner::from_hex(&signer_key, deployment.chain_id)?;
-    let tls = Arc::new(tls::server_config(tls::Credentials::load(&disk, &config)?)?);
-    let chain = connect(&config, &deployment, &clock).await?;
-
-    let journal: Arc<dyn Journal> = Arc::new(RedbLog::open(&config.journal.path)?);
-    let (state, scanned_to) = restore(&*journal)?;
-    let token = journal.acquire(&format!("pid {}", std::process::id()))?;
-    let (appender, writer) = Appender::start(journal, token, Arc::clone(&clock))?;
-    let pending = pending_batches(&state);
-
-    let stop = CancellationToken::new();
-    let sessions_stop = stop.child_token();
-    let directory = Arc::new(ArcSwap::from_pointee(Directory::default()));
-    let (view, view_reader) = watch::channel(ChainView::default());
-    let gateway = Arc::new(Gateway::new(Parts {
-        settings: settings(&config, &deployment),
-        clock: Arc::clone(&clock),
-        key,
-        site_secret,
-        domain: Domain { chain_id: deployment.chain_id, verifying_contract: deployment.verifier() },
-        directory: Arc::clone(&directory),
-        view: view_reader,
-        appender,
-        state,
-        stop: sessions_stop.clone(),
-    }));
-
-    let chain_stop = CancellationToken::new();
-    let mut tasks = JoinSet::new();
-    let (facts, facts_in) = mpsc::channel(QUEUE_ITEMS_MAX);
-    let (batches, batches_in) = mpsc::channel(QUEUE_ITEMS_MAX);
-    let (outcomes, outcomes_in) = mpsc::channel(QUEUE_ITEMS_MAX);
-    let watcher =
-        ChainWatcher::new(chain.clone(), deployment.clone(), clock.clone(), config.chain.poll_interval_ms);
-    let from_block = scanned_to.saturating_add(1).max(deployment.start_block);
-    tasks.spawn(watcher.run(view, directory, facts, from_block, chain_stop.clone()));
-    tasks.spawn(announce::run(gateway.clone(), chain_stop.clone()));
-    tasks.spawn(acknowledge::run(gateway.clone(), facts_in, outcomes_in, chain_stop.clone()));
-    let submitter =
-        Submitter::new(chain, signer, clock.clone(), gateway.clone(), submitter_settings(&config));
-    tasks.spawn(submitter.run(batches_in, pending, outcomes, chain_stop.clone()));
-    let batch_settings = BatchSettings {
-        close_grace_ms: config.batch.close_grace_ms,
-        records_max: config.batch.records_max,
-        advance_max: config.batch.advance_max,
-        deployment: (*deployment).clone(),
-    };
-    tasks.spawn(batch::run(gateway.clone(), batch_settings, batches, chain_stop.clone()));
-
-    let admin_address = &config.admin.http_listen;
-    let admin_listener = Tcp.listen(admin_address).await.map_err(ServeError::listen(admin_address))?;
-    let http_listen = admin_listener.local_addr().map_err(ServeError::listen(admin_address))?;
-    let status = Arc::new(Status::new(gateway.clone(), deployment.clone()));
-    let admin = socket::AdminSocket::bind(&config.admin.socket).map_err(ServeError::Admin)?;
-    tasks.spawn(admin.serve(status.clone(), clock.clone(), chain_stop.clone()));
-    let probes = http::serve(admin_listener, metrics, status.clone(), clock.clone(), chain_stop.clone());
-    tasks.spawn(async move {
-        if let Err(error) = probes.await {
-            tracing::error!(%error, "metrics and probes are not served any more");
-        }
-    });
-
+    let tls = Arc::new(tls::server_config(tls::Credentials::load(&SystemDisk, &config)?)?);
+    let mut daemon = Daemon::start(config).await?;
+    let (status, http_listen) = daemon.serve_operators(metrics).await?;
     let mut end = End::new().map_err(ServeError::Signals)?;
-    let why = tokio::select! {
-        why = end.wait(&gateway) => why,
-        () = directory_known(&gateway) => {
-            let address = &config.gateway.listen;
-            let listener = Tcp.listen(address).await.map_err(ServeError::listen(address))?;
-            let listen = listener.local_addr().map_err(ServeError::listen(address))?;
-            let limits = AcceptLimits::from(&config);
-            let mut accepting =
-                tokio::spawn(accept::run(listener, tls, gateway.clone(), clock.clone(), limits, sessions_stop));
-            tracing::info!(%listen, %http_listen, chain_id = deployment.chain_id, "relayer serves");
-            status.serves_on(listen);
-            println!("{}", json!({ "listen": listen, "http_listen": http_listen }));
-            let why = end.wait(&gateway).await;
-            tracing::info!(why, "sessions are drained");
-            stop.cancel();
-            tokio::select! {
-                _ = &mut accepting => {}
-                () = clock.sleep(STOP_TIMEOUT) => {
-                    tracing::warn!("some connections did not end in time");
-                    // Its connections hold the gateway, and the gateway the journal's writer.
-                    accepting.abort();
-                    let _ = accepting.await;
-                }
-            }
-            why
-        }
+    let early = tokio::select! {
+        why = end.wait(&daemon.gateway) => Some(why),
+        () = directory_known(&daemon.gateway) => None,
+    };
+    let why = match early {
+        Some(why) => why,
+        None => daemon.serve_piles(tls, &status, http_listen, &mut end).await?,
     };
     tracing::info!(why, "relayer stops");
-    stop.cancel();
-    chain_stop.cancel();
-    while tasks.join_next().await.is_some() {}
-    let failed = gateway.failed.is_cancelled();
-    drop((gateway, status));
-    // The writer ends when the last handle to it is gone, after it has written what it was given.
-    let written = tokio::task::spawn_blocking(move || writer.join()).await;
-    if failed || !matches!(written, Ok(Ok(()))) {
-        return Err(ServeError::JournalFailed);
+    drop(status);
+    daemon.finish().await
+}
+
+/// The running parts.
+struct Daemon {
+    config: Config,
+    clock: SharedClock,
+    deployment: Arc<Deployment>,
+    gateway: Arc<Gateway>,
+    /// Ends sessions and accepting.
+    stop: CancellationToken,
+    /// Ends everything else, afterwards.
+    chain_stop: CancellationToken,
+    tasks: JoinSet<()>,
+    writer: JoinHandle<()>,
+}
+
+/// What the chain side takes over from the start.
+struct ChainSide {
+    chain: SharedChain,
+    signer: TransactionSigner,
+    pending: Vec<PendingBatch>,
+    view: watch::Sender<ChainView>,
+    directory: Arc<ArcSwap<Directory>>,
+    from_block: u64,
+}
+
+impl Daemon {
+    /// Reads keys and deployment, replays the journal, and starts following the chain and submitting to it.
+    async fn start(config: Config) -> Result<Self, ServeError> {
+        let disk = SystemDisk;
+        let clock: SharedClock = Arc::new(SystemClock::new());
+        let deployment = Arc::new(Deployment::load(&config.chain.deployment_file)?);
+        let key = GatewayKey::from_bytes(config.gateway_key(&disk)?.expose())?;
+        let site_secret = SiteSecret::new(config.site_secret(&disk)?.into_inner());
+        let signer_key = Zeroizing::new(hex::encode(config.signer_key(&disk)?.expose()));
+        let signer = TransactionSigner::from_hex(&signer_key, deployment.chain_id)?;
+        let chain = connect(&config, &deployment, &clock).await?;
+
+        let journal: Arc<dyn Journal> = Arc::new(RedbLog::open(&config.journal.path)?);
+        let (state, scanned_to) = restore(&*journal)?;
+        let token = journal.acquire(&format!("pid {}", std::process::id()))?;
+        let (appender, writer) = Appender::start(journal, token, Arc::clone(&clock))?;
+        let pending = pending_batches(&state);
+
+        let stop = CancellationToken::new();
+        let directory = Arc::new(ArcSwap::from_pointee(Directory::default()));
+        let (view, view_reader) = watch::channel(ChainView::default());
+        let gateway = Arc::new(Gateway::new(Parts {
+            settings: settings(&config, &deployment),
+            clock: Arc::clone(&clock),
+            key,
+            site_secret,
+            domain: Domain { chain_id: deployment.chain_id, verifying_contract: deployment.verifier() },
+            directory: Arc::clone(&directory),
+            view: view_reader,
+            appender,
+            state,
+            stop: stop.clone(),
+        }));
+        let from_block = scanned_to.saturating_add(1).max(deployment.start_block);
+        let (chain_stop, tasks) = (CancellationToken::new(), JoinSet::new());
+        let mut daemon = Self { config, clock, deployment, gateway, stop, chain_stop, tasks, writer };
+        daemon.start_chain_side(ChainSide { chain, signer, pending, view, directory, from_block });
+        Ok(daemon)
     }
-    Ok(())
+
+    fn start_chain_side(&mut self, side: ChainSide) {
+        let Self { config, clock, deployment, gateway, chain_stop: stop, tasks, .. } = self;
+        let (facts, facts_in) = mpsc::channel(QUEUE_ITEMS_MAX);
+        let (batches, batches_in) = mpsc::channel(QUEUE_ITEMS_MAX);
+        let (outcomes, outcomes_in) = mpsc::channel(QUEUE_ITEMS_MAX);
+        let poll_interval_ms = config.chain.poll_interval_ms;
+        let watcher =
+            ChainWatcher::new(side.chain.clone(), deployment.clone(), clock.clone(), poll_interval_ms);
+        tasks.spawn(watcher.run(side.view, side.directory, facts, side.from_block, stop.clone()));
+        tasks.spawn(announce::run(gateway.clone(), stop.clone()));
+        tasks.spawn(acknowledge::run(gateway.clone(), facts_in, outcomes_in, stop.clone()));
+        let settings = submitter_settings(config);
+        let submitter = Submitter::new(side.chain, side.signer, clock.clone(), gateway.clone(), settings);
+        tasks.spawn(submitter.run(batches_in, side.pending, outcomes, stop.clone()));
+        let settings = BatchSettings {
+            close_grace_ms: config.batch.close_grace_ms,
+            records_max: config.batch.records_max,
+            advance_max: config.batch.advance_max,
+            deployment: (**deployment).clone(),
+        };
+        tasks.spawn(batch::run(gateway.clone(), settings, batches, stop.clone()));
+    }
+
+    /// The admin socket, metrics and probes. Returns the status they read, and the address of the probes.
+    async fn serve_operators(
+        &mut self,
+        metrics: PrometheusHandle,
+    ) -> Result<(Arc<Status>, SocketAddr), ServeError> {
+        let address = &self.config.admin.http_listen;
+        let listener = Tcp.listen(address).await.map_err(ServeError::listen(address))?;
+        let http_listen = listener.local_addr().map_err(ServeError::listen(address))?;
+        let status = Arc::new(Status::new(self.gateway.clone(), self.deployment.clone()));
+        let admin = socket::AdminSocket::bind(&self.config.admin.socket).map_err(ServeError::Admin)?;
+        self.tasks.spawn(admin.serve(status.clone(), self.clock.clone(), self.chain_stop.clone()));
+        let probes =
+            http::serve(listener, metrics, status.clone(), self.clock.clone(), self.chain_stop.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = probes.await {
+                tracing::error!(%error, "metrics and probes are not served any more");
+            }
+        });
+        Ok((status, http_listen))
+    }
+
+    /// Accepts piles until there is a reason to end, then drains their sessions. Returns the reason.
+    async fn serve_piles(
+        &self,
+        tls: Arc<rustls::ServerConfig>,
+        status: &Status,
+        http_listen: SocketAddr,
+        end: &mut End,
+    ) -> Result<&'static str, ServeError> {
+        let address = &self.config.gateway.listen;
+        let listener = Tcp.listen(address).await.map_err(ServeError::listen(address))?;
+        let listen = listener.local_addr().map_err(ServeError::listen(address))?;
+        let limits = AcceptLimits::from(&self.config);
+        let (gateway, clock) = (self.gateway.clone(), self.clock.clone());
+        let mut accepting =
+            tokio::spawn(accept::run(listener, tls, gateway, clock, limits, self.stop.clone()));
+        tracing::info!(%listen, %http_listen, chain_id = self.deployment.chain_id, "relayer serves");
+        status.serves_on(listen);
+        println!("{}", json!({ "listen": listen, "http_listen": http_listen }));
+        let why = end.wait(&self.gateway).await;
+        tracing::info!(why, "sessions are drained");
+        self.stop.cancel();
+        tokio::select! {
+            _ = &mut accepting => {}
+            () = self.clock.sleep(STOP_TIMEOUT) => {
+                tracing::warn!("some connections did not end in time");
+                // Its connections hold the gateway, and the gateway the journal's writer.
+                accepting.abort();
+                let _ = accepting.await;
+            }
+        }
+        Ok(why)
+    }
+
+    /// Ends what is left, the journal last.
+    async fn finish(mut self) -> Result<(), ServeError> {
+        self.stop.cancel();
+        self.chain_stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        let failed = self.gateway.failed.is_cancelled();
+        drop(self.gateway);
+        // The writer ends when the last handle to it is gone, after it has written what it was given.
+        let written = tokio::task::spawn_blocking(move || self.writer.join()).await;
+        if failed || !matches!(written, Ok(Ok(()))) {
+            return Err(ServeError::JournalFailed);
+        }
+        Ok(())
+    }
 }
 
 /// Until the registry has been read once, no pile could be told from a stranger: piles are not listened to before.

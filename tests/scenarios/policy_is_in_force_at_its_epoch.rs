@@ -43,18 +43,26 @@ async fn a_scheduled_policy_reaches_the_pile_and_is_the_only_one_from_its_epoch_
     pile.send(&answer.response).await;
     pile.expect_grant(&ticket).await;
 
-    let mut under_old = epoch;
-    under_old.policy_hash = old_hash;
-    let other = world.connected_pile(1, &relayer).await;
-    let place = other.place.unwrap();
-    let records = other.record_bytes(&under_old, 1, [1; 32]);
-    let call = recordCall { group: place.group, epoch: epoch.epoch, records: records.into() };
+    // Refused by the contract too, in its first epoch and in the one after.
+    let mut other = world.connected_pile(1, &relayer).await;
     let stranger = world.node.info.account("stranger").clone();
-    world.chain.send(&stranger, world.chain.verifier, call.abi_encode()).await;
-    assert!(
-        world.chain.heads_of(place.group, place.index, epoch.epoch).await.is_empty(),
-        "the contract refuses it too"
-    );
+    for _ in 0..2 {
+        let epoch = other.epoch.unwrap();
+        let place = other.place.unwrap();
+        let mut under_old = epoch;
+        under_old.policy_hash = old_hash;
+        let records = other.record_bytes(&under_old, 1, [1; 32]);
+        let call = recordCall { group: place.group, epoch: epoch.epoch, records: records.into() };
+        world.chain.send(&stranger, world.chain.verifier, call.abi_encode()).await;
+        assert!(world.chain.heads_of(place.group, place.index, epoch.epoch).await.is_empty());
+        let ticket = other.ticket().await;
+        let stale = other.answer_under(&ticket, &old_hash);
+        other.send(&stale.response).await;
+        assert_eq!(other.expect_nack().await, NackCode::StalePolicy);
+        while other.epoch.unwrap().epoch == epoch.epoch {
+            other.expect(&[FrameType::Epoch]).await;
+        }
+    }
 }
 
 /// Schedules the next version, two epochs ahead, as governance would.

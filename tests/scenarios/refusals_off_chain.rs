@@ -1,9 +1,11 @@
 //! What the gateway refuses, each with its own cause, on one node. After every refusal it goes on.
 
+use alloy::sol_types::SolCall;
 use cip22_wire::message::{AuthDeny, AuthResp, Body, Hello};
 use cip22_wire::{FrameType, NackCode, body};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use system_tests::chain::recordCall;
 use system_tests::node::run;
 use system_tests::pile::{Pile, whole_frame};
 use system_tests::relayer::Relayer;
@@ -153,6 +155,7 @@ async fn revoked(world: &World, relayer: &Relayer) {
     let number = world.piles.len() - 1;
     let mut pile = world.connected_pile(number, relayer).await;
     revoke(world, &pile);
+    refused_on_chain(world, &pile).await;
     let code = loop {
         let (request, _) = pile.challenge_request();
         pile.send(&request).await;
@@ -167,6 +170,16 @@ async fn revoked(world: &World, relayer: &Relayer) {
     let hello = again.hello_message();
     again.send(&hello).await;
     assert_eq!(again.expect_nack().await, NackCode::RevokedDevice);
+}
+
+/// The contract refuses what a revoked key signs, in an epoch in which it was active, too.
+async fn refused_on_chain(world: &World, pile: &Pile) {
+    let (epoch, place) = (pile.epoch.unwrap(), pile.place.unwrap());
+    let records = pile.record_bytes(&epoch, 1, [1; 32]);
+    let call = recordCall { group: place.group, epoch: epoch.epoch, records: records.into() };
+    let stranger = world.node.info.account("stranger").clone();
+    world.chain.send(&stranger, world.chain.verifier, call.abi_encode()).await;
+    assert!(world.chain.heads_of(place.group, place.index, epoch.epoch).await.is_empty());
 }
 
 fn revoke(world: &World, pile: &Pile) {

@@ -10,7 +10,7 @@ async fn a_grant_survives_a_kill_before_submission() {
     pile.authorize().await;
     let (epoch, place) = (pile.epoch.unwrap().epoch, pile.place.unwrap());
     let (n, head) = pile.chain;
-    dying.wait_for_end();
+    dying.wait_for_kill();
     assert!(world.chain.heads_of(place.group, place.index, epoch).await.is_empty());
 
     let relayer = world.launch().start();

@@ -20,7 +20,7 @@ async fn killed_at(failpoint: &'static str) {
     pile.authorize().await;
     let (epoch, place) = (pile.epoch.unwrap().epoch, pile.place.unwrap());
     let (n, head) = pile.chain;
-    dying.wait_for_end();
+    dying.wait_for_kill();
 
     let relayer = world.launch().start();
     let recorded = world.chain.wait_for_head(place.group, place.index, epoch, n).await;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -141,9 +142,10 @@ impl Relayer {
         sent && self.child.wait().expect("it ends").success()
     }
 
-    /// Waits until it ends by itself, as at a failpoint.
-    pub fn wait_for_end(&mut self) {
-        let _ = self.child.wait();
+    /// Waits until a failpoint has killed it.
+    pub fn wait_for_kill(&mut self) {
+        let status = self.child.wait().expect("it ends");
+        assert_eq!(status.signal(), Some(9), "killed by SIGKILL, not {status}");
     }
 }
 
