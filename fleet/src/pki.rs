@@ -163,7 +163,7 @@ pub struct Arguments {
     /// DNS name of the gateway; may be repeated.
     #[arg(long, default_value = "localhost")]
     pub dns: Vec<String>,
-    /// Device id; makes device-<id>.pem and .key; may be repeated.
+    /// Device id; makes device-ID.pem and .key; may be repeated.
     #[arg(long, value_parser = parse_hex::<32>)]
     pub device: Vec<DeviceId>,
 }
