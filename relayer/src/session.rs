@@ -278,11 +278,13 @@ impl Session {
         Handled { replies, durable: None, close: false }
     }
 
-    /// The EPOCH frame, if the pile does not have it yet.
+    /// The EPOCH frame, if the pile does not have it yet and its key counts in it.
     fn epoch_frames(&mut self) -> Vec<Vec<u8>> {
         let announced = *self.gateway.announced().borrow();
         let (Some(announced), Some(greeted)) = (announced, &mut self.greeted) else { return Vec::new() };
-        if announced.epoch.epoch <= greeted.epoch {
+        // A key that is not active yet has nothing to sign in this epoch.
+        let active = self.gateway.place_at(&self.device_id, announced.epoch.epoch).is_ok();
+        if announced.epoch.epoch <= greeted.epoch || !active {
             return Vec::new();
         }
         greeted.epoch = announced.epoch.epoch;
