@@ -1,4 +1,4 @@
-// Puts the runs of `grant` together. A target that is missed is reported, it does not fail the run.
+// Puts the runs of `grant` together. The limits are targets: they depend on disk and machine, so CI does not run this.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -15,9 +15,9 @@ for (const piles of [100, 1000]) {
   const run = read(String(piles), 'grant.json');
   // 86 ms is the mean published for the scheme that this project implements.
   row(`grant/${piles}/mean`, run.mean_ms, piles === 1000 ? 86 : null);
-  row(`grant/${piles}/p50`, run.p50_ms);
-  row(`grant/${piles}/p99`, run.p99_ms, 2 * fsync.p99 + 5);
-  row(`grant/${piles}/max`, run.max_ms);
+  row(`grant/${piles}/p50`, run.p50);
+  row(`grant/${piles}/p99`, run.p99, 2 * fsync.p99 + 5);
+  row(`grant/${piles}/max`, run.max);
   rows.push({ metric: `grant/${piles}/count`, value: run.count, unit: 'grants', limit: null, ok: true });
   rows.push({ metric: `grant/${piles}/refused`, value: run.refused, unit: 'answers', limit: 0, ok: run.refused === 0 });
 }
