@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use cip22_wire::digest::{self, Domain};
-use cip22_wire::message::{Body, ChallengeReq, Drain, Epoch as EpochFrame};
-use cip22_wire::{DeviceId, FrameType, Hash, NackCode, Signature, frame};
+use cip22_wire::message::{Drain, Epoch as EpochFrame};
+use cip22_wire::{DeviceId, Hash, NackCode, Signature};
 use metrics::gauge;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::error::JournalError;
 use crate::gateway_key::{GatewayKey, SiteSecret};
 use crate::journal::appender::Appender;
 use crate::journal::{Lsn, Record};
-use crate::pipeline::{Handled, challenge, frame_bytes, refuse};
+use crate::pipeline::frame_bytes;
 use crate::state::State;
 use crate::view::{ChainView, Epoch};
 
@@ -241,25 +241,6 @@ impl Gateway {
         now.saturating_sub(self.settings.ring_epochs.saturating_sub(2))
     }
 
-    /// Answers one CHALLENGE_REQ frame with one CHALLENGE or NACK frame (`POST /auth/challenge`).
-    pub async fn challenge_once(&self, device_id: DeviceId, request: &[u8]) -> Vec<u8> {
-        let handled = match frame::parse(request, self.settings.max_payload) {
-            Err(error) => return frame_bytes(&error.nack(0)),
-            Ok(None) => return refuse(0, NackCode::MalformedHeader),
-            Ok(Some(parsed)) if parsed.frame_type != FrameType::ChallengeReq.code() => {
-                return refuse(parsed.frame_type, NackCode::Unexpected);
-            }
-            Ok(Some(parsed)) => match ChallengeReq::decode(parsed.payload) {
-                Err(error) => return frame_bytes(&error.nack(parsed.frame_type)),
-                Ok(message) => challenge::handle(self, &device_id, &message),
-            },
-        };
-        handled
-            .first_reply()
-            .await
-            .unwrap_or_else(|| refuse(FrameType::ChallengeReq.code(), NackCode::Storage))
-    }
-
     /// Makes a session the one of its device; an older one is told to go. The token is needed to leave.
     pub fn enter(&self, device_id: DeviceId, push: mpsc::Sender<Push>) -> u64 {
         let number = self.session_number.fetch_add(1, Ordering::Relaxed).saturating_add(1);
@@ -321,18 +302,6 @@ impl Gateway {
 /// Fills with randomness of the operating system. Without it nothing here is safe, so there is no way on.
 pub fn fill_random(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the operating system gives randomness");
-}
-
-impl Handled {
-    /// The first reply, once it is durable; `None` if the journal failed.
-    async fn first_reply(self) -> Option<Vec<u8>> {
-        if let Some(durable) = self.durable
-            && durable.await.is_err()
-        {
-            return None;
-        }
-        self.replies.into_iter().next()
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

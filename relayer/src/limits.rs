@@ -8,6 +8,8 @@ pub const FRAMES_IN_FLIGHT_MAX: usize = 64;
 pub const RECORDS_SINCE_CHECKPOINT_MAX: usize = 4096;
 /// Most tries to get a statement onto the chain before it counts as rejected by the contract.
 pub const SUBMISSION_TRIES_MAX: u8 = 4;
+/// Most tickets of a device in one epoch: each is a durable record, and a pile answers one at a time.
+pub const TICKETS_PER_EPOCH_MAX: u32 = 64;
 /// A batch that reverted, or never got a transaction, is tried again after this many blocks.
 pub const RETRY_AFTER_BLOCKS: u64 = 25;
 /// What a pile is told to wait before it tries again when the relayer is not ready.

@@ -27,6 +27,8 @@ pub struct State {
     pub tickets: HashMap<Sid, Ticket>,
     /// Tickets by what asked for them: the same CHALLENGE_REQ gets the same CHALLENGE.
     pub tickets_by_request: HashMap<(DeviceId, PublicKey), Sid>,
+    /// Tickets that each device got in its newest epoch: epoch and number.
+    pub tickets_in_epoch: HashMap<DeviceId, (u32, u32)>,
     /// Granted and not ended, by device.
     pub open_charges: HashMap<DeviceId, HashSet<Sid>>,
     /// Statement chains.
@@ -229,6 +231,14 @@ impl State {
         }
     }
 
+    /// Tickets that a device got in `epoch`.
+    pub fn tickets_of(&self, device_id: &DeviceId, epoch: u32) -> u32 {
+        self.tickets_in_epoch
+            .get(device_id)
+            .filter(|(newest, _)| *newest == epoch)
+            .map_or(0, |(_, count)| *count)
+    }
+
     /// Whether a statement fits the chain as held; `Ok(true)` if it is held already.
     pub fn check_chain(
         &self,
@@ -327,6 +337,8 @@ impl State {
             return;
         };
         let ticket_hash = cip22_wire::digest::ticket_hash(&challenge);
+        let count = self.tickets_of(&challenge.device_id, challenge.epoch).saturating_add(1);
+        self.tickets_in_epoch.insert(challenge.device_id, (challenge.epoch, count));
         self.tickets_by_request.insert((challenge.device_id, challenge.dev_eph), challenge.sid);
         let ticket = Ticket { challenge, ticket_hash, device_key, answer: None, acked: false, ended: false };
         self.tickets.insert(challenge.sid, ticket);
@@ -468,4 +480,77 @@ fn give_up(chain: &mut PileChain, why: MessageState) -> u64 {
         }
     }
     count
+}
+
+#[cfg(test)]
+mod tests {
+    use cip22_wire::message::Body;
+
+    use super::*;
+
+    fn ticket(device: u8, sid: u8, epoch: u32) -> Record {
+        let challenge = Challenge {
+            circuit_version: 0,
+            sid: [sid; 16],
+            device_id: [device; 32],
+            group: 1,
+            index: 0,
+            nonce: [0; 32],
+            epoch,
+            epoch_challenge: [0; 32],
+            policy_hash: [0; 32],
+            issued: 0,
+            answer_by: 1,
+            deadline: 2,
+            gw_eph: [2; 33],
+            dev_eph: [sid; 33],
+            h: [0; 32],
+            signature: [0; 64],
+        };
+        let mut frame = [0; 1024];
+        let length = challenge.encode(&mut frame).unwrap();
+        let payload = &frame[cip22_wire::frame::HEADER_BYTES..length - 1];
+        Record::TicketIssued { challenge_payload: payload.to_vec(), device_key: vec![2; 33] }
+    }
+
+    #[test]
+    fn tickets_are_counted_by_device_and_begin_anew_with_each_epoch() {
+        let mut state = State::default();
+        for (device, sid, epoch) in [(1, 1, 5), (1, 2, 5), (2, 3, 5)] {
+            state.apply(&ticket(device, sid, epoch));
+        }
+        assert_eq!((state.tickets_of(&[1; 32], 5), state.tickets_of(&[2; 32], 5)), (2, 1));
+        assert_eq!(state.tickets_of(&[1; 32], 6), 0);
+        state.apply(&ticket(1, 4, 6));
+        assert_eq!(state.tickets_of(&[1; 32], 6), 1);
+        assert_eq!(state.tickets.len(), 4);
+    }
+
+    #[test]
+    fn a_statement_is_held_a_conflict_or_new() {
+        let mut state = State::default();
+        let kind = StatementKind::PolicyAck { version: 1, policy_hash: [0; 32], first_epoch: 0 };
+        state.apply(&Record::Statement(StatementRecord {
+            device_id: [1; 32],
+            group: 1,
+            index: 7,
+            epoch: 5,
+            n: 2,
+            prev_head: [1; 32],
+            head: [2; 32],
+            signature: vec![0; 64],
+            kind,
+        }));
+        let place = (1, 7, 5);
+        assert_eq!(state.check_chain(place, 2, &[1; 32], &[2; 32]), Ok(true));
+        assert_eq!(state.check_chain(place, 2, &[1; 32], &[9; 32]), Err(ChainConflict::SameNumber));
+        assert_eq!(state.check_chain(place, 3, &[2; 32], &[3; 32]), Ok(false));
+        assert_eq!(state.check_chain(place, 3, &[8; 32], &[3; 32]), Err(ChainConflict::Broken));
+        assert_eq!(
+            state.check_chain(place, 1, &[0; 32], &[8; 32]),
+            Err(ChainConflict::Broken),
+            "2 does not follow"
+        );
+        assert_eq!(state.check_chain(place, 1, &[0; 32], &[1; 32]), Ok(false));
+    }
 }

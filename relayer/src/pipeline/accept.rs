@@ -23,6 +23,7 @@ use crate::edge::link::{Binding, Link};
 use crate::edge::{identity, tls};
 use crate::gateway::Gateway;
 use crate::net::{BoxStream, Listener};
+use crate::pipeline::challenge;
 use crate::session;
 
 /// Whoever serves authenticated piles. [`Gateway`] does.
@@ -41,7 +42,7 @@ impl SessionHost for Gateway {
     }
 
     async fn challenge_once(&self, device_id: DeviceId, request: &[u8]) -> Vec<u8> {
-        Self::challenge_once(self, device_id, request).await
+        challenge::answer_once(self, &device_id, request).await
     }
 }
 

@@ -1,16 +1,16 @@
 //! Tickets: a CHALLENGE_REQ that the device's key signed gets a time-limited ticket, durable before it leaves.
 
 use cip22_wire::digest;
-use cip22_wire::message::{Challenge, ChallengeReq};
-use cip22_wire::{DeviceId, FrameType, NackCode, PublicKey, Sid};
+use cip22_wire::message::{Body, Challenge, ChallengeReq};
+use cip22_wire::{DeviceId, FrameType, NackCode, PublicKey, Sid, frame};
 use metrics::counter;
 
-use super::{Handled, frame_bytes};
+use super::{Handled, frame_bytes, refuse, refuse_with};
 use crate::directory::Place;
 use crate::gateway::{Gateway, fill_random};
 use crate::gateway_key;
 use crate::journal::Record;
-use crate::limits::NOT_READY_RETRY_MS;
+use crate::limits::{NOT_READY_RETRY_MS, TICKETS_PER_EPOCH_MAX};
 use crate::view::Epoch;
 
 const TYPE: u8 = FrameType::ChallengeReq.code();
@@ -41,6 +41,27 @@ pub fn handle(gateway: &Gateway, device_id: &DeviceId, request: &ChallengeReq) -
     issue(gateway, device_id, request, &place, &announced.epoch, device_key)
 }
 
+/// Answers one CHALLENGE_REQ frame with one CHALLENGE or NACK frame (`POST /auth/challenge`).
+pub async fn answer_once(gateway: &Gateway, device_id: &DeviceId, request: &[u8]) -> Vec<u8> {
+    let handled = match frame::parse(request, gateway.settings.max_payload) {
+        Err(error) => return refuse_with(error.nack(0)),
+        Ok(None) => return refuse(0, NackCode::MalformedHeader),
+        Ok(Some(parsed)) if parsed.frame_type != TYPE => {
+            return refuse(parsed.frame_type, NackCode::Unexpected);
+        }
+        Ok(Some(parsed)) => match ChallengeReq::decode(parsed.payload) {
+            Err(error) => return refuse_with(error.nack(TYPE)),
+            Ok(message) => handle(gateway, device_id, &message),
+        },
+    };
+    if let Some(durable) = handled.durable
+        && durable.await.is_err()
+    {
+        return refuse(TYPE, NackCode::Storage);
+    }
+    handled.replies.into_iter().next().unwrap_or_else(|| refuse(TYPE, NackCode::Storage))
+}
+
 fn issue(
     gateway: &Gateway,
     device_id: &DeviceId,
@@ -54,6 +75,9 @@ fn issue(
         && let Some(ticket) = state.tickets.get(sid)
     {
         return Handled::after(gateway.barrier(), frame_bytes(&ticket.challenge));
+    }
+    if state.tickets_of(device_id, epoch.epoch) >= TICKETS_PER_EPOCH_MAX {
+        return Handled::refused_until(TYPE, NackCode::Overloaded, NOT_READY_RETRY_MS);
     }
     let mut sid: Sid = [0; 16];
     fill_random(&mut sid);
@@ -105,8 +129,6 @@ fn payload_of(frame: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use cip22_wire::message::Body;
-
     use super::*;
 
     #[test]
