@@ -146,6 +146,10 @@ impl Session {
                 }
             };
             counter!("frames_received_total", "type" => type_name(frame_type)).increment(1);
+            if frame_type == FrameType::ChallengeReq.code() {
+                // The ticket is of the newest epoch, which this session may not have told yet.
+                replies.extend(self.epoch_frames());
+            }
             let handled = self.handle(frame_type, &payload);
             let close = handled.close;
             match handled.durable {

@@ -25,7 +25,7 @@ pub struct State {
     pub epochs: BTreeMap<u32, Epoch>,
     /// Tickets by sid.
     pub tickets: HashMap<Sid, Ticket>,
-    /// Tickets by what asked for them: the same CHALLENGE_REQ gets the same CHALLENGE.
+    /// The newest ticket by what asked for it: within an epoch the same CHALLENGE_REQ gets the same CHALLENGE.
     pub tickets_by_request: HashMap<(DeviceId, PublicKey), Sid>,
     /// Tickets that each device got in its newest epoch: epoch and number.
     pub tickets_in_epoch: HashMap<DeviceId, (u32, u32)>,

@@ -242,9 +242,21 @@ impl Pile {
     /// Asks for a ticket in the open epoch.
     pub async fn ticket(&mut self) -> Ticket {
         let (request, eph) = self.challenge_request();
-        self.send(&request).await;
-        let (_, payload) = self.expect(&[FrameType::Challenge]).await;
-        Ticket { challenge: Challenge::decode(&payload).expect("a ticket"), eph }
+        self.ticket_for(&request, eph).await
+    }
+
+    /// Sends this request until its ticket is of the open epoch: an advance may cross a ticket on its way (protocol §6).
+    pub async fn ticket_for(&mut self, request: &ChallengeReq, eph: SigningKey) -> Ticket {
+        loop {
+            self.send(request).await;
+            let (_, payload) = self.expect(&[FrameType::Challenge]).await;
+            let challenge = Challenge::decode(&payload).expect("a ticket");
+            let open = self.epoch.as_ref().expect("an epoch was announced").epoch;
+            assert!(challenge.epoch <= open, "a ticket came before the EPOCH that it names");
+            if challenge.epoch == open {
+                return Ticket { challenge, eph };
+            }
+        }
     }
 
     /// A ticket that came another way, for the key that asked.

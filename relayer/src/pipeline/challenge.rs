@@ -73,6 +73,8 @@ fn issue(
     let mut state = gateway.state();
     if let Some(sid) = state.tickets_by_request.get(&(*device_id, request.dev_eph))
         && let Some(ticket) = state.tickets.get(sid)
+        // A ticket of a closed epoch is of no use to a pile that has left it: the request is asked anew.
+        && ticket.challenge.epoch == epoch.epoch
     {
         return Handled::after(gateway.barrier(), frame_bytes(&ticket.challenge));
     }
