@@ -5,6 +5,7 @@
 pub mod chain;
 pub mod node;
 pub mod pile;
+pub mod proxy;
 pub mod relayer;
 pub mod snapshot;
 pub mod world;
