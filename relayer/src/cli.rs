@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
-use crate::admin::socket;
+use crate::admin::client;
+use crate::admin::request::Request;
 use crate::config::{Config, LogConfig, LogFormat};
 use crate::disk::SystemDisk;
 
@@ -96,10 +97,7 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
             println!("{} is valid", arguments.config.display());
         }
         Command::Status { json } => {
-            let path = &config.admin.socket;
-            let status = runtime()?
-                .block_on(socket::status(path))
-                .map_err(|error| format!("no answer on {}: {error}", path.display()))?;
+            let status = ask(&config, &Request::Status)?;
             if *json {
                 println!("{status}");
             } else {
@@ -108,6 +106,11 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the running relayer answers.
+fn ask(config: &Config, request: &Request) -> Result<Value, Box<dyn Error>> {
+    Ok(runtime()?.block_on(client::ask(&config.admin.socket, request))?)
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -204,6 +204,102 @@ pub enum SignerError {
     },
 }
 
+/// Why a request on the admin socket is not carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdminError {
+    /// The line is no request.
+    #[error("not a request: {what}")]
+    Malformed {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A request of another version.
+    #[error("the request is of version {found}, this relayer knows version {known}")]
+    Version {
+        /// Its version.
+        found: String,
+        /// Ours.
+        known: u64,
+    },
+    /// No such command.
+    #[error("unknown command {command:?}; known: {known}")]
+    UnknownCommand {
+        /// As asked.
+        command: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// Nothing goes by that name.
+    #[error("{what}")]
+    NotFound {
+        /// What was looked for, in a sentence.
+        what: String,
+    },
+    /// An argument cannot be used.
+    #[error("{argument} {problem}")]
+    Argument {
+        /// Its name.
+        argument: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// It took too long.
+    #[error("not done within {seconds} s")]
+    TimedOut {
+        /// Limit.
+        seconds: u64,
+    },
+    /// The answer does not fit a line.
+    #[error("the answer has {bytes} bytes, which is too long; ask for less")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl AdminError {
+    /// What programs go by.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } => "malformed",
+            Self::Version { .. } => "version",
+            Self::UnknownCommand { .. } => "unknown_command",
+            Self::NotFound { .. } => "not_found",
+            Self::Argument { .. } => "argument",
+            Self::TimedOut { .. } => "timed_out",
+            Self::TooLong { .. } => "too_long",
+            Self::Journal(_) => "journal",
+        }
+    }
+}
+
+/// Why a running relayer gave no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// Nobody answers.
+    #[error("no answer on {}; is the relayer running?", path.display())]
+    Unreachable {
+        /// The admin socket.
+        path: std::path::PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It answers that it will not.
+    #[error("{message}")]
+    Refused {
+        /// See [`AdminError::code`].
+        code: String,
+        /// In words.
+        message: String,
+    },
+}
+
 /// Why the daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::admin::http::Readiness;
-use crate::admin::socket::StatusSource;
 use crate::deployment::Deployment;
 use crate::directory::Device;
 use crate::gateway::Gateway;
@@ -110,13 +108,6 @@ impl Status {
             reasons.push(format!("the chain's head has not moved for {HEAD_FRESH_MS} ms"));
         }
         reasons
-    }
-}
-
-#[async_trait]
-impl StatusSource for Status {
-    async fn status(&self) -> Value {
-        self.report()
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use crate::admin::operator::Operator;
 use crate::admin::{http, socket};
 use crate::chain::espace::EspaceChain;
 use crate::chain::fees::FeePolicy;
@@ -170,7 +171,8 @@ impl Daemon {
         let http_listen = listener.local_addr().map_err(ServeError::listen(address))?;
         let status = Arc::new(Status::new(self.gateway.clone(), self.deployment.clone()));
         let admin = socket::AdminSocket::bind(&self.config.admin.socket).map_err(ServeError::Admin)?;
-        self.tasks.spawn(admin.serve(status.clone(), self.clock.clone(), self.chain_stop.clone()));
+        let operator = Arc::new(Operator { status: status.clone() });
+        self.tasks.spawn(admin.serve(operator, self.clock.clone(), self.chain_stop.clone()));
         let probes =
             http::serve(listener, metrics, status.clone(), self.clock.clone(), self.chain_stop.clone());
         self.tasks.spawn(async move {

@@ -1,4 +1,10 @@
-//! The operator's doors: a local socket for `relayer status`, HTTP for metrics and probes.
+//! The operator's doors: a local socket for the commands of `relayer`, HTTP for metrics and probes.
+//!
+//! A command is a variant of [`request::Request`], a handler in a file of its own here, an arm in [`operator::Operator`], and its
+//! output for people in `cli`.
 
+pub mod client;
 pub mod http;
+pub mod operator;
+pub mod request;
 pub mod socket;

@@ -1,6 +1,5 @@
-//! A local socket: one JSON request line in, one JSON response line out. `{"request":"status"}` → `{"status":{…}}`.
+//! The local socket: a connection carries one request line and its answer (see [`super::request`]). Sizes and times are bounded.
 
-use std::fmt::Debug;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -8,22 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::client::RESPONSE_BYTES_MAX;
+use super::operator::Commands;
+use super::request::{Request, answer_line};
 use crate::clock::SharedClock;
-
-/// Knows how the relayer is doing.
-#[async_trait]
-pub trait StatusSource: Debug + Send + Sync {
-    /// A JSON object.
-    async fn status(&self) -> Value;
-}
+use crate::error::AdminError;
 
 /// The bound socket. Dropping it removes the file.
 #[derive(Debug)]
@@ -53,7 +47,7 @@ impl AdminSocket {
     }
 
     /// Answers until `stop` is cancelled.
-    pub async fn serve(self, source: Arc<dyn StatusSource>, clock: SharedClock, stop: CancellationToken) {
+    pub async fn serve(self, commands: Arc<dyn Commands>, clock: SharedClock, stop: CancellationToken) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -61,13 +55,10 @@ impl AdminSocket {
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                     Ok((stream, _)) => {
-                        let (source, clock) = (source.clone(), clock.clone());
+                        let (commands, clock) = (commands.clone(), clock.clone());
                         connections.spawn(async move {
-                            tokio::select! {
-                                answered = answer(stream, source.as_ref()) => if let Err(error) = answered {
-                                    debug!(%error, "admin connection failed");
-                                },
-                                () = clock.sleep(REQUEST_TIMEOUT) => debug!("admin request timed out"),
+                            if let Err(error) = converse(stream, &*commands, &clock).await {
+                                debug!(%error, "admin connection failed");
                             }
                         });
                     }
@@ -88,35 +79,44 @@ impl Drop for AdminSocket {
     }
 }
 
-/// Asks a running relayer for its status.
-pub async fn status(path: &Path) -> io::Result<Value> {
-    let mut stream = UnixStream::connect(path).await?;
-    stream.write_all(b"{\"request\":\"status\"}\n").await?;
-    let line = read_line(&mut stream, RESPONSE_BYTES_MAX).await?;
-    let mut response: Value = serde_json::from_slice(&line)?;
-    if let Some(error) = response.get("error") {
-        return Err(io::Error::other(format!("the relayer answers {error}")));
-    }
-    match response.get_mut("status") {
-        Some(status) => Ok(status.take()),
-        None => Err(io::Error::new(io::ErrorKind::InvalidData, "the answer holds no status")),
-    }
-}
-
-async fn answer(mut stream: UnixStream, source: &dyn StatusSource) -> io::Result<()> {
-    let line = read_line(&mut stream, REQUEST_BYTES_MAX).await?;
-    let request: Result<Value, _> = serde_json::from_slice(&line);
-    let response = match request.as_ref().map(|request| request.get("request").and_then(Value::as_str)) {
-        Ok(Some("status")) => json!({ "status": source.status().await }),
-        Ok(Some(other)) => json!({ "error": format!("unknown request {other:?}; known: status") }),
-        Ok(None) => json!({ "error": "the field \"request\" is missing" }),
-        Err(error) => json!({ "error": format!("not JSON: {error}") }),
+/// Reads one request and answers it.
+async fn converse(mut stream: UnixStream, commands: &dyn Commands, clock: &SharedClock) -> io::Result<()> {
+    let line = within(clock, LINE_TIMEOUT, read_line(&mut stream, REQUEST_BYTES_MAX)).await?;
+    let answer = match Request::parse(&line) {
+        Ok(request) => {
+            let limit = request.time_limit();
+            tokio::select! {
+                answer = commands.execute(request) => answer,
+                () = clock.sleep(limit) => Err(AdminError::TimedOut { seconds: limit.as_secs() }),
+            }
+        }
+        Err(error) => Err(error),
     };
-    stream.write_all(format!("{response}\n").as_bytes()).await?;
-    stream.shutdown().await
+    let mut line = answer_line(&answer);
+    if line.len() as u64 >= RESPONSE_BYTES_MAX {
+        line = answer_line(&Err(AdminError::TooLong { bytes: line.len() }));
+    }
+    line.push('\n');
+    within(clock, LINE_TIMEOUT, async {
+        stream.write_all(line.as_bytes()).await?;
+        stream.shutdown().await
+    })
+    .await
 }
 
-async fn read_line(stream: &mut UnixStream, bytes_max: u64) -> io::Result<Vec<u8>> {
+async fn within<T>(
+    clock: &SharedClock,
+    limit: Duration,
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = clock.sleep(limit) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// One line of at most `bytes_max`, without its end.
+pub(super) async fn read_line(stream: &mut UnixStream, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     BufReader::new(stream.take(bytes_max)).read_until(b'\n', &mut line).await?;
     if line.pop() != Some(b'\n') {
@@ -148,14 +148,19 @@ fn refuse_if_in_use(path: &Path) -> io::Result<()> {
 
 const CONNECTIONS_MAX: usize = 8;
 const REQUEST_BYTES_MAX: u64 = 4_096;
-const RESPONSE_BYTES_MAX: u64 = 1 << 20;
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a line to arrive, and for one to be taken.
+const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::admin::client::ask;
     use crate::clock::SystemClock;
+    use crate::error::AskError;
 
     #[tokio::test]
     async fn status_is_answered_over_a_private_socket_that_goes_with_the_server() {
@@ -163,7 +168,7 @@ mod tests {
         let path = folder.path().join("r.sock");
         let stop = CancellationToken::new();
         let server = tokio::spawn(serve(&path, &stop));
-        assert_eq!(status(&path).await.unwrap(), json!({ "sessions": 3 }));
+        assert_eq!(ask(&path, &Request::Status).await.unwrap(), json!({ "sessions": 3 }));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         stop.cancel();
         server.await.unwrap();
@@ -171,19 +176,49 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_requests_are_refused_by_name() {
+    async fn a_request_that_is_none_is_answered_by_a_code_and_nothing_is_carried_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.sock");
         let stop = CancellationToken::new();
         let server = tokio::spawn(serve(&path, &stop));
-        for (request, expected) in
-            [("{\"request\":\"reboot\"}\n", "reboot"), ("{}\n", "is missing"), ("status\n", "not JSON")]
+        for (request, code) in
+            [("{\"v\":1,\"command\":\"reboot\"}\n", "unknown_command"), ("x\n", "malformed")]
         {
             let mut stream = UnixStream::connect(&path).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
             let line = read_line(&mut stream, 4096).await.unwrap();
-            assert!(String::from_utf8(line).unwrap().contains(expected));
+            let answer: Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!(answer["error"]["code"], code);
         }
+        stop.cancel();
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_cut_off_at_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.sock");
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(&path, &stop));
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(&vec![b' '; REQUEST_BYTES_MAX as usize]).await.unwrap();
+        let mut answer = Vec::new();
+        // Closed, by reset or by end; in no case answered.
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.is_empty());
+        stop.cancel();
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_is_told_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.sock");
+        let stop = CancellationToken::new();
+        let socket = AdminSocket::bind(&path).unwrap();
+        let server = tokio::spawn(socket.serve(Arc::new(Long), Arc::new(SystemClock::new()), stop.clone()));
+        let refused = ask(&path, &Request::Status).await.unwrap_err();
+        assert!(matches!(refused, AskError::Refused { code, .. } if code == "too_long"));
         stop.cancel();
         server.await.unwrap();
     }
@@ -218,9 +253,20 @@ mod tests {
     struct Three;
 
     #[async_trait]
-    impl StatusSource for Three {
-        async fn status(&self) -> Value {
-            json!({ "sessions": 3 })
+    impl Commands for Three {
+        async fn execute(&self, request: Request) -> Result<Value, AdminError> {
+            assert_eq!(request, Request::Status);
+            Ok(json!({ "sessions": 3 }))
+        }
+    }
+
+    #[derive(Debug)]
+    struct Long;
+
+    #[async_trait]
+    impl Commands for Long {
+        async fn execute(&self, _: Request) -> Result<Value, AdminError> {
+            Ok(json!({ "long": "x".repeat(RESPONSE_BYTES_MAX as usize) }))
         }
     }
 }
