@@ -1,8 +1,12 @@
-//! The command line: `relayer serve | check | config show | config check | status`.
+//! The command line: `relayer serve | check | config | status | devices | policy | why`. All after `config` ask the running relayer.
 //!
 //! Exit codes: 0 done, 1 failed, 2 used wrongly.
 
 mod check;
+mod devices;
+mod policy;
+mod table;
+mod why;
 
 use std::error::Error;
 use std::io::IsTerminal;
@@ -17,6 +21,7 @@ use crate::admin::client;
 use crate::admin::request::Request;
 use crate::config::{Config, LogConfig, LogFormat};
 use crate::disk::SystemDisk;
+use crate::error::with_causes;
 
 #[derive(Debug, Parser)]
 #[command(name = "relayer", version, about = "The CIP-22 gateway daemon")]
@@ -44,6 +49,28 @@ enum Command {
     },
     /// Ask the running relayer how it is doing.
     Status {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask it about devices: connected, what they hold and owe.
+    Devices {
+        /// Print JSON.
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        command: devices::DevicesCommand,
+    },
+    /// Ask it about policies: from when they are in force, and who acknowledged them.
+    Policy {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask it where a message is, who holds it up, and what is tried next. Fails if it knows no such message.
+    Why {
+        /// The ticket: 32 hex digits.
+        sid: String,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -98,10 +125,18 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         }
         Command::Status { json } => {
             let status = ask(&config, &Request::Status)?;
-            if *json {
-                println!("{status}");
-            } else {
-                print!("{}", for_people(&status));
+            print(&status, *json, table::leaves);
+        }
+        Command::Devices { json, command } => {
+            let answer = ask(&config, &command.request())?;
+            print(&answer, *json, |answer| command.for_people(answer));
+        }
+        Command::Policy { json } => print(&ask(&config, &Request::Policy)?, *json, policy::for_people),
+        Command::Why { sid, json } => {
+            let answer = ask(&config, &Request::Why { sid: sid.clone() })?;
+            print(&answer, *json, why::for_people);
+            if !why::is_known(&answer) {
+                return Ok(ExitCode::FAILURE);
             }
         }
     }
@@ -111,6 +146,14 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
 /// What the running relayer answers.
 fn ask(config: &Config, request: &Request) -> Result<Value, Box<dyn Error>> {
     Ok(runtime()?.block_on(client::ask(&config.admin.socket, request))?)
+}
+
+fn print(answer: &Value, json: bool, for_people: impl Fn(&Value) -> String) {
+    if json {
+        println!("{answer}");
+    } else {
+        print!("{}", for_people(answer));
+    }
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
@@ -129,44 +172,8 @@ fn start_log(log: &LogConfig) -> Result<(), Box<dyn Error>> {
     .map_err(|error| -> Box<dyn Error> { error })
 }
 
-/// One `name  value` line for each leaf of a JSON object, names joined by dots.
-fn for_people(status: &Value) -> String {
-    let mut leaves = Vec::new();
-    collect(String::new(), status, &mut leaves);
-    let width = leaves.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    leaves.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
-}
-
-fn collect(name: String, value: &Value, leaves: &mut Vec<(String, String)>) {
-    let child = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
-    match value {
-        Value::Object(fields) => fields.iter().for_each(|(key, value)| collect(child(key), value, leaves)),
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(at, value)| collect(child(&at.to_string()), value, leaves));
-        }
-        Value::String(text) => leaves.push((name, text.clone())),
-        other => leaves.push((name, other.to_string())),
-    }
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        // Transparent errors repeat their source's text.
-        if !text.ends_with(&message) {
-            text = format!("{text}: {message}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -186,11 +193,5 @@ mod tests {
     fn wrong_usage_is_exit_code_2() {
         let error = Arguments::try_parse_from(["relayer", "srve"]).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-    }
-
-    #[test]
-    fn status_for_people_has_a_line_for_each_leaf() {
-        let status = json!({ "sessions": 3, "chain": { "safe_block": 7, "policies": ["a"] } });
-        assert_eq!(for_people(&status), "chain.policies.0  a\nchain.safe_block  7\nsessions          3\n");
     }
 }

@@ -17,6 +17,34 @@ pub enum Fault {
     Us,
 }
 
+impl Fault {
+    /// Its name in the answers to operators.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Chain => "chain",
+            Self::Store => "store",
+            Self::Operator => "operator",
+            Self::Us => "us",
+        }
+    }
+}
+
+/// An error's text with those of its causes, for people.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Transparent errors repeat their source's text.
+        if !text.ends_with(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// Whether to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
@@ -259,6 +287,12 @@ pub enum AdminError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A defect of this program.
+    #[error("this should not happen: {what}")]
+    Failed {
+        /// What happened.
+        what: String,
+    },
 }
 
 impl AdminError {
@@ -273,6 +307,7 @@ impl AdminError {
             Self::TimedOut { .. } => "timed_out",
             Self::TooLong { .. } => "too_long",
             Self::Journal(_) => "journal",
+            Self::Failed { .. } => "failed",
         }
     }
 }

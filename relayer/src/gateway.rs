@@ -273,6 +273,11 @@ impl Gateway {
         lock(&self.sessions).len()
     }
 
+    /// Whether a device has a session.
+    pub fn is_connected(&self, device_id: &DeviceId) -> bool {
+        lock(&self.sessions).contains_key(device_id)
+    }
+
     /// Makes a single-use resume token for a device.
     pub fn issue_resume_token(&self, device_id: DeviceId) -> [u8; 16] {
         let mut token = [0; 16];

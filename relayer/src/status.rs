@@ -12,7 +12,7 @@ use crate::directory::Device;
 use crate::gateway::Gateway;
 
 /// The chain view counts as fresh this long after its head last moved, ms.
-const HEAD_FRESH_MS: u64 = 60_000;
+pub const HEAD_FRESH_MS: u64 = 60_000;
 
 /// Reads the running gateway.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Status {
         if self.gateway.announced().borrow().is_none() {
             reasons.push("no epoch is safe yet".to_owned());
         }
-        let now_ms = self.gateway.clock.unix_ms();
+        let now_ms = self.gateway.clock.monotonic_ms();
         let advanced_at_ms = self.gateway.view.borrow().advanced_at_ms;
         if now_ms.saturating_sub(advanced_at_ms) > HEAD_FRESH_MS {
             reasons.push(format!("the chain's head has not moved for {HEAD_FRESH_MS} ms"));

@@ -80,6 +80,7 @@ struct Daemon {
     clock: SharedClock,
     deployment: Arc<Deployment>,
     gateway: Arc<Gateway>,
+    journal: Arc<dyn Journal>,
     /// Ends sessions and accepting.
     stop: CancellationToken,
     /// Ends everything else, afterwards.
@@ -113,7 +114,7 @@ impl Daemon {
         let journal: Arc<dyn Journal> = Arc::new(RedbLog::open(&config.journal.path)?);
         let (state, scanned_to) = restore(&*journal)?;
         let token = journal.acquire(&format!("pid {}", std::process::id()))?;
-        let (appender, writer) = Appender::start(journal, token, Arc::clone(&clock))?;
+        let (appender, writer) = Appender::start(Arc::clone(&journal), token, Arc::clone(&clock))?;
         let pending = pending_batches(&state);
 
         let stop = CancellationToken::new();
@@ -133,7 +134,8 @@ impl Daemon {
         }));
         let from_block = scanned_to.saturating_add(1).max(deployment.start_block);
         let (chain_stop, tasks) = (CancellationToken::new(), JoinSet::new());
-        let mut daemon = Self { config, clock, deployment, gateway, stop, chain_stop, tasks, writer };
+        let mut daemon =
+            Self { config, clock, deployment, gateway, journal, stop, chain_stop, tasks, writer };
         daemon.start_chain_side(ChainSide { chain, signer, pending, view, directory, from_block });
         Ok(daemon)
     }
@@ -171,7 +173,11 @@ impl Daemon {
         let http_listen = listener.local_addr().map_err(ServeError::listen(address))?;
         let status = Arc::new(Status::new(self.gateway.clone(), self.deployment.clone()));
         let admin = socket::AdminSocket::bind(&self.config.admin.socket).map_err(ServeError::Admin)?;
-        let operator = Arc::new(Operator { status: status.clone() });
+        let operator = Arc::new(Operator {
+            gateway: self.gateway.clone(),
+            journal: self.journal.clone(),
+            status: status.clone(),
+        });
         self.tasks.spawn(admin.serve(operator, self.clock.clone(), self.chain_stop.clone()));
         let probes =
             http::serve(listener, metrics, status.clone(), self.clock.clone(), self.chain_stop.clone());

@@ -30,6 +30,17 @@ pub struct Epoch {
     pub policy_hash: Hash,
 }
 
+/// A failed look at the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainTrouble {
+    /// The error with its causes, for people only.
+    pub error: String,
+    /// Monotonic milliseconds of the first failure in a row.
+    pub since_ms: u64,
+    /// Monotonic milliseconds of the next look.
+    pub next_look_at_ms: u64,
+}
+
 /// A snapshot of the chain as this relayer believes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChainView {
@@ -39,8 +50,10 @@ pub struct ChainView {
     pub safe_block: u64,
     /// Newest block under the `finalized` tag.
     pub finalized_block: u64,
-    /// Unix milliseconds at which `latest_block` last moved.
+    /// Monotonic milliseconds at which `latest_block` last moved.
     pub advanced_at_ms: u64,
+    /// Why the newest look at the chain failed; `None` once one succeeds.
+    pub trouble: Option<ChainTrouble>,
     /// The newest epoch that may be announced; `None` until one is safe.
     pub epoch: Option<Epoch>,
     /// Every epoch still inside the ring window that was announced in this run or restored, oldest first, `epoch` included.

@@ -4,7 +4,10 @@
 //! output for people in `cli`.
 
 pub mod client;
+pub mod devices;
 pub mod http;
 pub mod operator;
+pub mod policy;
 pub mod request;
 pub mod socket;
+pub mod why;

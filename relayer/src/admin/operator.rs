@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::request::Request;
+use super::{devices, policy, why};
 use crate::error::AdminError;
+use crate::gateway::Gateway;
+use crate::journal::Journal;
 use crate::status::Status;
 
 /// Carries out requests.
@@ -20,6 +23,10 @@ pub trait Commands: Debug + Send + Sync {
 /// The running relayer, as far as operators reach it.
 #[derive(Debug)]
 pub struct Operator {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// Its journal, for reading.
+    pub journal: Arc<dyn Journal>,
     /// Everything at a glance.
     pub status: Arc<Status>,
 }
@@ -29,6 +36,10 @@ impl Commands for Operator {
     async fn execute(&self, request: Request) -> Result<Value, AdminError> {
         match request {
             Request::Status => Ok(self.status.report()),
+            Request::Devices { offset, limit } => devices::page(&self.gateway, offset, limit),
+            Request::Device { device } => devices::one(&self.gateway, &device),
+            Request::Policy => Ok(policy::all(&self.gateway)),
+            Request::Why { sid } => why::handle(&self.gateway, Arc::clone(&self.journal), &sid).await,
         }
     }
 }

@@ -19,16 +19,42 @@ pub const VERSION: u64 = 1;
 pub enum Request {
     /// Everything at a glance.
     Status,
+    /// A page of the registered devices, in the order of their ids.
+    Devices {
+        /// Devices left out before the first.
+        offset: usize,
+        /// Most devices in the answer, at most [`DEVICES_PER_PAGE_MAX`].
+        limit: usize,
+    },
+    /// One device.
+    Device {
+        /// Its id, or the beginning of it: hex digits.
+        device: String,
+    },
+    /// Every policy, and who holds it.
+    Policy,
+    /// Where a message is and why.
+    Why {
+        /// Ticket: 32 hex digits.
+        sid: String,
+    },
 }
 
 /// Every command of [`Request`], as it is written on the socket.
-const COMMANDS: &[&str] = &["status"];
+const COMMANDS: &[&str] = &["status", "devices", "device", "policy", "why"];
+
+/// Most devices in one answer.
+pub const DEVICES_PER_PAGE_MAX: usize = 500;
 
 impl Request {
     /// Time that the relayer gives itself to answer; a client waits a little longer.
     pub fn time_limit(&self) -> Duration {
         match self {
-            Self::Status => Duration::from_secs(5),
+            Self::Status | Self::Devices { .. } | Self::Device { .. } | Self::Policy => {
+                Duration::from_secs(5)
+            }
+            // The journal is read from its beginning.
+            Self::Why { .. } => Duration::from_secs(120),
         }
     }
 
@@ -87,7 +113,13 @@ mod tests {
 
     /// One of each.
     fn all() -> Vec<Request> {
-        vec![Request::Status]
+        vec![
+            Request::Status,
+            Request::Devices { offset: 20, limit: 10 },
+            Request::Device { device: "0xab".to_owned() },
+            Request::Policy,
+            Request::Why { sid: "00".repeat(16) },
+        ]
     }
 
     #[test]
@@ -112,6 +144,8 @@ mod tests {
             (r#"{"command":"status"}"#, "version"),
             (r#"{"v":2,"command":"status"}"#, "version"),
             (r#"{"v":1,"command":"reboot"}"#, "unknown_command"),
+            (r#"{"v":1,"command":"why"}"#, "malformed"),
+            (r#"{"v":1,"command":"devices","arguments":{"offset":-1,"limit":5}}"#, "malformed"),
         ] {
             assert_eq!(Request::parse(line.as_bytes()).unwrap_err().code(), code, "{line}");
         }

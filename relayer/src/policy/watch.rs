@@ -17,7 +17,8 @@ use crate::chain::{ChainError, DeviceEvent, HeadEvent, Heads, LedgerEvent, Share
 use crate::clock::SharedClock;
 use crate::deployment::Deployment;
 use crate::directory::{Device, Directory, Place};
-use crate::view::{ChainView, Epoch, Policy};
+use crate::error::with_causes;
+use crate::view::{ChainTrouble, ChainView, Epoch, Policy};
 
 /// What the chain shows under `safe`, in the order of its blocks; each event once per run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,7 @@ impl ChainWatcher {
                         tracing::info!(failures, "chain endpoint answers again");
                     }
                     failures = 0;
+                    follower.answered();
                 }
                 Ok(Flow::Stop) => return,
                 Err(error) => {
@@ -96,15 +98,19 @@ impl ChainWatcher {
                     }
                     failures = failures.saturating_add(1);
                     counter!("chain_watch_failures_total").increment(1);
+                    follower.failed(&error, pause_ms(failures, poll_interval_ms));
                 }
             }
-            let pause_ms = poll_interval_ms.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX_MS);
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = clock.sleep(Duration::from_millis(pause_ms.max(poll_interval_ms))) => {}
+                () = clock.sleep(Duration::from_millis(pause_ms(failures, poll_interval_ms))) => {}
             }
         }
     }
+}
+
+fn pause_ms(failures: u32, poll_interval_ms: u64) -> u64 {
+    poll_interval_ms.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX_MS).max(poll_interval_ms)
 }
 
 /// Whether anybody still listens.
@@ -129,6 +135,7 @@ struct Follower {
     latest: u64,
     safe: u64,
     advanced_at_ms: u64,
+    trouble: Option<ChainTrouble>,
 }
 
 impl Follower {
@@ -153,7 +160,35 @@ impl Follower {
             latest: 0,
             safe: 0,
             advanced_at_ms: 0,
+            trouble: None,
         }
+    }
+
+    /// Publishes that a look failed; everything else keeps its last values.
+    fn failed(&mut self, error: &ChainError, pause_ms: u64) {
+        let now_ms = self.watcher.clock.monotonic_ms();
+        let trouble = ChainTrouble {
+            error: with_causes(error),
+            since_ms: self.trouble.as_ref().map_or(now_ms, |trouble| trouble.since_ms),
+            next_look_at_ms: now_ms.saturating_add(pause_ms),
+        };
+        self.tell_trouble(Some(trouble));
+    }
+
+    /// Publishes that a look was whole.
+    fn answered(&mut self) {
+        if self.trouble.is_some() {
+            self.tell_trouble(None);
+        }
+    }
+
+    fn tell_trouble(&mut self, trouble: Option<ChainTrouble>) {
+        self.trouble = trouble.clone();
+        self.view.send_if_modified(|view| {
+            view.trouble = trouble;
+            // Only operators ask for it; sessions have nothing to do about it.
+            false
+        });
     }
 
     /// One look at the chain. What succeeded before an error is kept and not asked again.
@@ -167,7 +202,7 @@ impl Follower {
         self.newest_challenges(heads.latest).await?;
         self.latest = heads.latest;
         if moved || self.advanced_at_ms == 0 {
-            self.advanced_at_ms = self.watcher.clock.unix_ms();
+            self.advanced_at_ms = self.watcher.clock.monotonic_ms().max(1);
         }
         self.publish(&heads);
         let flow = self.give_facts().await?;
@@ -301,6 +336,7 @@ impl Follower {
             safe_block: self.safe,
             finalized_block: heads.finalized,
             advanced_at_ms: self.advanced_at_ms,
+            trouble: self.trouble.clone(),
             epoch: None,
             recent_epochs: Vec::with_capacity(self.challenges.len()),
             policies: self.policies.values().cloned().collect(),

@@ -1,0 +1,272 @@
+//! What the journal holds of one ticket, in the order in which it became durable.
+
+use std::collections::BTreeMap;
+
+use cip22_wire::body::Deny;
+use cip22_wire::message::{AuthDeny, Body, Challenge};
+use cip22_wire::{Address, DenyReason, DeviceId, EndCause, Hash, Sid, frame};
+use serde::Serialize;
+
+use super::hex0x;
+use crate::journal::record::{BatchKind, StatementKind, StatementRecord};
+use crate::journal::{Lsn, Record};
+use crate::pipeline::batch::kind_label;
+
+/// One line of a message's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Position in the journal.
+    pub lsn: Lsn,
+    /// What happened, one word.
+    pub event: &'static str,
+    /// In words.
+    pub detail: String,
+    /// Block, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<u64>,
+    /// Batch, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u64>,
+    /// Transaction, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<String>,
+}
+
+/// A batch that carries the statement, or carried it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carrier {
+    /// Kind.
+    pub kind: BatchKind,
+    /// Its newest attempt.
+    pub attempt: Option<Attempt>,
+    /// Hashes of all attempts.
+    pub transactions: Vec<Hash>,
+    /// Receipt: block and success.
+    pub mined: Option<(u64, bool)>,
+    /// How it ended.
+    pub end: Option<End>,
+}
+
+/// The newest attempt of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// Number.
+    pub attempt: u32,
+    /// Account.
+    pub signer: Address,
+    /// Nonce.
+    pub nonce: u64,
+    /// Offered, drip per gas.
+    pub max_fee_per_gas: u128,
+    /// Transaction.
+    pub transaction: Hash,
+}
+
+/// How a batch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Under `safe` in this block, with this success.
+    Safe(u64, bool),
+    /// Without a transaction; its members wait for this block.
+    Dropped(u64),
+}
+
+/// A ticket's history and what it adds up to.
+#[derive(Debug, Clone, Default)]
+pub struct Story {
+    sid: Sid,
+    /// The ticket.
+    pub challenge: Option<Challenge>,
+    /// Reason of a denial.
+    pub denied: Option<&'static str>,
+    /// The granted statement.
+    pub statement: Option<StatementRecord>,
+    /// Credit, Wh and minutes.
+    pub credit: Option<(u32, u16)>,
+    /// The pile verified the answer.
+    pub acked: bool,
+    /// The charge ended.
+    pub ended: bool,
+    /// Batches that carry it, by number.
+    pub carriers: BTreeMap<u64, Carrier>,
+    /// The head under `safe` that first covered it: transaction and block.
+    pub covered: Option<(Hash, u64)>,
+    /// Line by line.
+    pub lines: Vec<Line>,
+}
+
+impl Story {
+    /// An empty one.
+    pub fn of(sid: Sid) -> Self {
+        Self { sid, ..Self::default() }
+    }
+
+    /// The newest batch that has no end.
+    pub fn open_carrier(&self) -> Option<(u64, &Carrier)> {
+        let open = self.carriers.iter().rev().find(|(_, carrier)| carrier.end.is_none());
+        open.map(|(number, carrier)| (*number, carrier))
+    }
+
+    /// The newest batch that ended.
+    pub fn ended_carrier(&self) -> Option<(u64, &Carrier)> {
+        let ended = self.carriers.iter().rev().find(|(_, carrier)| carrier.end.is_some());
+        ended.map(|(number, carrier)| (*number, carrier))
+    }
+
+    /// Takes in the next record of the journal.
+    pub fn take(&mut self, lsn: Lsn, record: &Record) {
+        match record {
+            Record::TicketIssued { challenge_payload, .. } => self.ticket(lsn, challenge_payload),
+            Record::Statement(statement) => self.statement(lsn, statement),
+            Record::Denied { sid, answer, .. } if *sid == self.sid => {
+                let reason = deny_reason(answer);
+                self.denied = Some(reason);
+                self.line(lsn, "denied", format!("AUTH_DENY {reason}"));
+            }
+            Record::AuthAcked { sid, .. } if *sid == self.sid => {
+                self.acked = true;
+                self.line(lsn, "acknowledged", "the pile verified the answer".to_owned());
+            }
+            Record::ChargeEnded { sid, wh, minutes, cause, .. } if *sid == self.sid => {
+                self.ended = true;
+                let cause = EndCause::from_u8(*cause).map_or("unknown", EndCause::name);
+                self.line(lsn, "charge_ended", format!("{wh} Wh in {minutes} min, cause {cause}"));
+            }
+            Record::BatchCut(batch) => {
+                let Some(statement) = &self.statement else { return };
+                let carries = |(device, n): &(DeviceId, u8)| {
+                    *device == statement.device_id && *n >= statement.n && batch.epoch == statement.epoch
+                };
+                if batch.kind == BatchKind::Advance || !batch.members.iter().any(carries) {
+                    return;
+                }
+                let carrier = Carrier {
+                    kind: batch.kind,
+                    attempt: None,
+                    transactions: Vec::new(),
+                    mined: None,
+                    end: None,
+                };
+                self.carriers.insert(batch.batch, carrier);
+                let (kind, members) = (kind_label(batch.kind), batch.members.len());
+                let line = self.line(lsn, "batched", format!("cut with {members} piles, call {kind}"));
+                line.batch = Some(batch.batch);
+            }
+            Record::Submitted(attempt) => {
+                let Some(carrier) = self.carriers.get_mut(&attempt.batch) else { return };
+                carrier.transactions.push(attempt.transaction);
+                carrier.attempt = Some(Attempt {
+                    attempt: attempt.attempt,
+                    signer: attempt.signer,
+                    nonce: attempt.nonce,
+                    max_fee_per_gas: attempt.max_fee_per_gas,
+                    transaction: attempt.transaction,
+                });
+                let fee_gwei = attempt.max_fee_per_gas / 1_000_000_000;
+                let detail = format!(
+                    "attempt {}: nonce {} of {}, gas limit {}, at most {fee_gwei} gwei",
+                    attempt.attempt,
+                    attempt.nonce,
+                    hex0x(&attempt.signer),
+                    attempt.gas_limit
+                );
+                let line = self.line(lsn, "submitted", detail);
+                (line.batch, line.transaction) = (Some(attempt.batch), Some(hex0x(&attempt.transaction)));
+            }
+            Record::Mined { batch, .. }
+            | Record::Unmined { batch }
+            | Record::Safe { batch, .. }
+            | Record::BatchDropped { batch, .. } => self.batch_moved(lsn, *batch, record),
+            Record::HeadSafe { group, index, epoch, n, transaction, block, .. } => {
+                let covers = self.statement.as_ref().is_some_and(|statement| {
+                    (statement.group, statement.index, statement.epoch) == (*group, *index, *epoch)
+                        && statement.n <= *n
+                });
+                if covers {
+                    self.recorded(lsn, *n, *transaction, *block);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ticket(&mut self, lsn: Lsn, payload: &[u8]) {
+        let Ok(challenge) = Challenge::decode(payload) else { return };
+        if challenge.sid != self.sid {
+            return;
+        }
+        let detail = format!(
+            "ticket for {} in epoch {}, to be answered by block {}",
+            hex0x(&challenge.device_id),
+            challenge.epoch,
+            challenge.answer_by
+        );
+        self.line(lsn, "ticketed", detail).block = Some(challenge.issued);
+        self.challenge = Some(challenge);
+    }
+
+    fn statement(&mut self, lsn: Lsn, statement: &StatementRecord) {
+        let StatementKind::Auth { sid, wh, minutes, .. } = &statement.kind else { return };
+        if *sid != self.sid {
+            return;
+        }
+        let detail = format!(
+            "credit of {wh} Wh and {minutes} min; statement {} of group {}, index {}, in epoch {}",
+            statement.n, statement.group, statement.index, statement.epoch
+        );
+        self.credit = Some((*wh, *minutes));
+        self.statement = Some(statement.clone());
+        self.line(lsn, "granted", detail);
+    }
+
+    fn batch_moved(&mut self, lsn: Lsn, number: u64, record: &Record) {
+        let Some(carrier) = self.carriers.get_mut(&number) else { return };
+        let says = |succeeded: bool| if succeeded { "executed" } else { "reverted" };
+        let (event, detail, block, transaction) = match record {
+            Record::Mined { transaction, block, succeeded, .. } => {
+                carrier.mined = Some((*block, *succeeded));
+                ("mined", format!("receipt seen: {}", says(*succeeded)), Some(*block), Some(*transaction))
+            }
+            Record::Unmined { .. } => {
+                carrier.mined = None;
+                ("unmined", "the receipt is gone again: a reorganisation".to_owned(), None, None)
+            }
+            Record::Safe { transaction, block, succeeded, .. } => {
+                carrier.end = Some(End::Safe(*block, *succeeded));
+                let detail = format!("`safe` covers the receipt: {}", says(*succeeded));
+                ("batch_safe", detail, Some(*block), Some(*transaction))
+            }
+            Record::BatchDropped { retry_block, .. } => {
+                carrier.end = Some(End::Dropped(*retry_block));
+                let detail = format!("ended without a transaction, tried again from block {retry_block} on");
+                ("batch_dropped", detail, None, None)
+            }
+            _ => return,
+        };
+        let line = self.line(lsn, event, detail);
+        (line.batch, line.block, line.transaction) =
+            (Some(number), block, transaction.as_ref().map(|hash| hex0x(hash)));
+    }
+
+    fn recorded(&mut self, lsn: Lsn, n: u8, transaction: Hash, block: u64) {
+        let ours = self.carriers.values().any(|carrier| carrier.transactions.contains(&transaction));
+        let whose = if ours { "our transaction" } else { "a transaction of somebody else" };
+        self.covered.get_or_insert((transaction, block));
+        let detail = format!("head {n} stands on chain under `safe`, by {whose}");
+        let line = self.line(lsn, "recorded", detail);
+        (line.block, line.transaction) = (Some(block), Some(hex0x(&transaction)));
+    }
+
+    fn line(&mut self, lsn: Lsn, event: &'static str, detail: String) -> &mut Line {
+        self.lines.push(Line { lsn, event, detail, block: None, batch: None, transaction: None });
+        let last = self.lines.len().saturating_sub(1);
+        &mut self.lines[last]
+    }
+}
+
+fn deny_reason(answer: &[u8]) -> &'static str {
+    let parsed = frame::parse(answer, u16::MAX).ok().flatten();
+    let denial = parsed.and_then(|parsed| AuthDeny::decode(parsed.payload).ok());
+    let reason = denial.and_then(|denial| Deny::decode(denial.body).ok()).map(|body| body.reason);
+    reason.and_then(DenyReason::from_u8).map_or("for an unknown reason", DenyReason::name)
+}
