@@ -12,14 +12,17 @@ use crate::telemetry::battery::Batteries;
 use crate::view::Epoch;
 
 pub use self::message_state::MessageState;
+pub use self::prune::Retained;
+pub use crate::journal::record::Counts;
 
 mod message_state;
+pub mod prune;
 
 /// Group, index, epoch: what one head on chain stands for.
 pub type Place = (u32, u8, u32);
 
 /// Everything the relayer knows.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct State {
     /// Epochs that were announced.
     pub epochs: BTreeMap<u32, Epoch>,
@@ -47,29 +50,12 @@ pub struct State {
     pub scanned_to: u64,
     /// What happened so far.
     pub counts: Counts,
-}
-
-/// Totals since the journal began.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
-    /// Grants.
-    pub granted: u64,
-    /// Ticketed denials.
-    pub denied: u64,
-    /// Grants whose head is safe.
-    pub auth_safe: u64,
-    /// Statements of any kind whose head is safe.
-    pub statements_safe: u64,
-    /// Statements given up: the contract would not take them.
-    pub rejected_by_contract: u64,
-    /// Statements given up: their epoch left the ring.
-    pub expired: u64,
-    /// Telemetry records.
-    pub telemetry: u64,
+    /// What pruning goes by.
+    pub retained: Retained,
 }
 
 /// A ticket and what became of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// The ticket.
     pub challenge: Challenge,
@@ -99,7 +85,7 @@ pub struct Answer {
 }
 
 /// The statements of one pile in one epoch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PileChain {
     /// Device.
     pub device_id: DeviceId,
@@ -137,7 +123,7 @@ pub struct Entry {
 }
 
 /// A batch on its way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// What it carries.
     pub record: BatchRecord,
@@ -191,9 +177,8 @@ impl State {
             Record::ChargeEnded { sid, .. } => {
                 if let Some(ticket) = self.tickets.get_mut(sid) {
                     ticket.ended = true;
-                    if let Some(open) = self.open_charges.get_mut(&ticket.challenge.device_id) {
-                        open.remove(sid);
-                    }
+                    let device_id = ticket.challenge.device_id;
+                    self.close_charge(&device_id, sid);
                 }
             }
             Record::Telemetry { payload, .. } => {
@@ -228,6 +213,16 @@ impl State {
                 self.apply_head((*group, *index, *epoch), *n, head, (*transaction, *block));
             }
             Record::LedgerSafe { battery, seq, fp, .. } => self.batteries.ledger_moved(battery, *seq, *fp),
+            Record::Settled { scanned_to } => {
+                self.settle(*scanned_to);
+            }
+            Record::Expired { oldest_epoch } => {
+                self.expire_before(*oldest_epoch);
+            }
+            Record::BatteryHeld(held) => self.batteries.hold(held),
+            Record::PolicyAcksHeld { acks } => self.hold_policy_acks(acks),
+            Record::ChargeHeld(charge) => self.hold_charge(charge),
+            Record::Pruned(pruned) => self.prune(pruned),
         }
     }
 
@@ -264,6 +259,12 @@ impl State {
         if broken { Err(ChainConflict::Broken) } else { Ok(false) }
     }
 
+    /// Whether [`State::settle`] would end a batch.
+    pub fn settles(&self, scanned_to: u64) -> bool {
+        let scanned_to = self.scanned_to.max(scanned_to);
+        self.batches.values().any(|batch| batch.safe.is_some_and(|(block, _)| block <= scanned_to))
+    }
+
     /// Frees the members of every batch whose block's events have been taken in: what is not covered may be tried again.
     /// Returns (batch, statements given up).
     pub fn settle(&mut self, scanned_to: u64) -> Vec<(u64, u64)> {
@@ -294,6 +295,9 @@ impl State {
         let mut given_up = 0;
         for (place, _) in batch.places {
             let Some(chain) = self.chains.get_mut(&place) else { continue };
+            if chain.in_batch != Some(number) {
+                continue;
+            }
             chain.in_batch = None;
             let open = chain.statements.keys().next_back().is_some_and(|n| *n > chain.covered_n);
             if !open {
@@ -312,6 +316,14 @@ impl State {
         }
         self.counts.rejected_by_contract += given_up;
         given_up
+    }
+
+    /// Whether [`State::expire_before`] would give up a chain.
+    pub fn expires(&self, oldest_epoch: u32) -> bool {
+        let mut old = self.uncovered.iter().take_while(|(epoch, ..)| *epoch < oldest_epoch);
+        old.any(|(epoch, group, index)| {
+            self.chains.get(&(*group, *index, *epoch)).is_some_and(|chain| chain.in_batch.is_none())
+        })
     }
 
     /// Gives up chains whose epoch has left the ring, unless a batch still carries them. Returns the statements given up.
@@ -340,6 +352,7 @@ impl State {
         let count = self.tickets_of(&challenge.device_id, challenge.epoch).saturating_add(1);
         self.tickets_in_epoch.insert(challenge.device_id, (challenge.epoch, count));
         self.tickets_by_request.insert((challenge.device_id, challenge.dev_eph), challenge.sid);
+        self.retained.ticket(challenge.epoch, challenge.sid);
         let ticket = Ticket { challenge, ticket_hash, device_key, answer: None, acked: false, ended: false };
         self.tickets.insert(challenge.sid, ticket);
     }
@@ -353,8 +366,8 @@ impl State {
         let sid = match &statement.kind {
             StatementKind::Auth { sid, l, request_hash, wh, minutes, answer, .. } => {
                 self.counts.granted += 1;
-                self.open_charges.entry(statement.device_id).or_default().insert(*sid);
                 if let Some(ticket) = self.tickets.get_mut(sid) {
+                    self.open_charges.entry(statement.device_id).or_default().insert(*sid);
                     ticket.answer = Some(Answer {
                         request_hash: *request_hash,
                         frame: answer.clone(),
@@ -376,7 +389,10 @@ impl State {
         };
         let state = if sid.is_some() { MessageState::Granted } else { MessageState::Verified };
         let (prev_head, head) = (statement.prev_head, statement.head);
-        let chain = self.chains.entry(place).or_insert_with(|| PileChain::new(statement.device_id));
+        let chain = self.chains.entry(place).or_insert_with(|| {
+            self.retained.chain(place);
+            PileChain::new(statement.device_id)
+        });
         chain.statements.insert(statement.n, Entry { prev_head, head, signature, sid, state });
         if statement.n > chain.covered_n {
             chain.given_up = false;

@@ -133,6 +133,27 @@ pub enum Record {
         /// Not before this block.
         retry_block: u64,
     },
+    /// Batches whose block's events are in were settled: what they left uncovered may be carried again.
+    Settled {
+        /// Blocks whose events are in.
+        scanned_to: u64,
+    },
+    /// Statements of epochs that left the ring were given up.
+    Expired {
+        /// First epoch that can still be recorded.
+        oldest_epoch: u32,
+    },
+    /// All that is held of a battery: no earlier record about it is needed.
+    BatteryHeld(BatteryRecord),
+    /// Policy versions that devices acknowledged.
+    PolicyAcksHeld {
+        /// Device and its highest version.
+        acks: Vec<(DeviceId, u32)>,
+    },
+    /// A charge that is still open although its epoch is pruned.
+    ChargeHeld(ChargeRecord),
+    /// Everything of earlier epochs is forgotten, but for what the Held records before this one say.
+    Pruned(PrunedRecord),
 }
 
 /// A statement that a pile signed.
@@ -257,4 +278,91 @@ pub struct AttemptRecord {
     pub raw: Vec<u8>,
     /// Their hash.
     pub transaction: Hash,
+}
+
+/// A battery as it is held; see [`crate::telemetry::battery::Battery`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatteryRecord {
+    /// Battery.
+    pub battery: BatteryId,
+    /// Newest record: sequence number, fingerprint.
+    pub last: (u32, Hash),
+    /// Its time, Unix ms.
+    pub last_time_ms: u64,
+    /// Its segment.
+    pub last_segment: Sid,
+    /// Newest checkpoint taken in.
+    pub checkpoint: (u32, Hash),
+    /// The ledger's head under `safe`.
+    pub ledger: (u32, Hash),
+    /// Checkpoints on their way to the ledger, oldest first.
+    pub pending: Vec<PendingRecord>,
+    /// Records since the checkpoint: sequence number, fingerprint, time in Unix ms, segment.
+    pub since_checkpoint: Vec<(u32, Hash, u64, Sid)>,
+}
+
+/// A checkpoint on its way to the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRecord {
+    /// The CHECKPOINT statement.
+    pub statement: StatementRecord,
+    /// The batch that carries it.
+    pub in_batch: Option<u64>,
+    /// Not before this block is it carried again.
+    pub retry_block: u64,
+    /// Batches that carried it in vain.
+    pub tries: u8,
+}
+
+/// A granted charge without an end, with its ticket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargeRecord {
+    /// Payload of the CHALLENGE frame.
+    pub challenge_payload: Vec<u8>,
+    /// The device's public key.
+    pub device_key: Vec<u8>,
+    /// keccak256 of the AUTH_RESP payload.
+    pub request_hash: Hash,
+    /// The AUTH_GRANT frame.
+    pub answer: Vec<u8>,
+    /// Reserved credit, Wh and minutes.
+    pub credit: (u32, u16),
+    /// Group, index, epoch and n of the AUTH statement.
+    pub statement: (u32, u8, u32, u8),
+    /// Commitment.
+    pub l: Hash,
+    /// Whether the pile verified the answer.
+    pub acked: bool,
+}
+
+/// A step of pruning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrunedRecord {
+    /// First epoch that is kept.
+    pub horizon_epoch: u32,
+    /// Totals up to here.
+    pub counts: Counts,
+    /// Number of the newest batch.
+    pub last_batch: u64,
+    /// Charges of earlier epochs that are still open.
+    pub charges: Vec<Sid>,
+}
+
+/// Totals since the journal began.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Grants.
+    pub granted: u64,
+    /// Ticketed denials.
+    pub denied: u64,
+    /// Grants whose head is safe.
+    pub auth_safe: u64,
+    /// Statements of any kind whose head is safe.
+    pub statements_safe: u64,
+    /// Statements given up: the contract would not take them.
+    pub rejected_by_contract: u64,
+    /// Statements given up: their epoch left the ring.
+    pub expired: u64,
+    /// Telemetry records.
+    pub telemetry: u64,
 }

@@ -138,12 +138,7 @@ impl Stage {
     }
 
     async fn scanned(&mut self, block: u64) {
-        for (batch, given_up) in self.gateway.state().settle(block) {
-            if given_up > 0 {
-                counter!("statements_rejected_total").increment(given_up);
-                tracing::error!(batch, given_up, "the contract would not take these statements");
-            }
-        }
+        self.settle(block);
         self.tell_final();
         if block >= self.cursor.saturating_add(CURSOR_INTERVAL_BLOCKS) {
             self.cursor = block;
@@ -151,6 +146,22 @@ impl Stage {
                 self.gateway.failed.cancel();
             }
         }
+    }
+
+    fn settle(&self, block: u64) {
+        let mut state = self.gateway.state();
+        let scanned_to = state.scanned_to.max(block);
+        if state.settles(scanned_to) {
+            let before = state.counts.rejected_by_contract;
+            // The cursor is written behind it; whoever waits for an answer notices a failed disk.
+            drop(self.gateway.commit(&mut state, vec![Record::Settled { scanned_to }]));
+            let given_up = state.counts.rejected_by_contract.saturating_sub(before);
+            if given_up > 0 {
+                counter!("statements_rejected_total").increment(given_up);
+                tracing::error!(given_up, "the contract would not take these statements");
+            }
+        }
+        state.scanned_to = scanned_to;
     }
 
     fn tell_final(&mut self) {

@@ -63,8 +63,10 @@ async fn cut(gateway: &Gateway, settings: &BatchSettings) -> Vec<BatchRecord> {
     let oldest_epoch = gateway.oldest_epoch();
     let (batches, durable) = {
         let mut state = gateway.state();
-        let expired = state.expire_before(oldest_epoch);
-        if expired > 0 {
+        if state.expires(oldest_epoch) {
+            let before = state.counts.expired;
+            drop(gateway.commit(&mut state, vec![Record::Expired { oldest_epoch }]));
+            let expired = state.counts.expired.saturating_sub(before);
             counter!("statements_expired_total").increment(expired);
             tracing::error!(expired, oldest_epoch, "statements left the ring before they were recorded");
         }

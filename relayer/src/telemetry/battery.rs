@@ -5,17 +5,17 @@ use std::collections::{HashMap, VecDeque};
 use cip22_wire::message::{BattTelem, TelemCheckpoint};
 use cip22_wire::{BatteryId, Hash, Sid};
 
-use crate::journal::record::{BatchRecord, StatementKind, StatementRecord};
+use crate::journal::record::{BatchRecord, BatteryRecord, PendingRecord, StatementKind, StatementRecord};
 use crate::limits::{RECORDS_SINCE_CHECKPOINT_MAX, SUBMISSION_TRIES_MAX};
 
 /// All batteries by id.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Batteries {
     batteries: HashMap<BatteryId, Battery>,
 }
 
 /// One battery.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Battery {
     /// The newest record.
     pub last: Position,
@@ -41,7 +41,7 @@ pub struct Position {
     pub fp: Hash,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Held {
     position: Position,
     time_ms: u64,
@@ -49,7 +49,7 @@ struct Held {
 }
 
 /// A checkpoint on its way to the ledger.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingCheckpoint {
     /// The statement, as signed.
     pub statement: StatementRecord,
@@ -226,6 +226,76 @@ impl Batteries {
             given_up += (before - battery.pending.len()) as u64;
         }
         given_up
+    }
+
+    /// A battery whole, as a record.
+    pub fn held(&self, id: &BatteryId) -> Option<BatteryRecord> {
+        let Battery { last, last_time_ms, last_segment, checkpoint, ledger, pending, since_checkpoint } =
+            self.get(id)?;
+        let pending = pending.iter().map(|pending| {
+            // `prev` and `next` are what the statement says.
+            let PendingCheckpoint { statement, prev: _, next: _, in_batch, retry_block, tries } = pending;
+            PendingRecord {
+                statement: statement.clone(),
+                in_batch: *in_batch,
+                retry_block: *retry_block,
+                tries: *tries,
+            }
+        });
+        let since_checkpoint = since_checkpoint.iter().map(|held| {
+            let Held { position, time_ms, segment } = held;
+            (position.seq, position.fp, *time_ms, *segment)
+        });
+        Some(BatteryRecord {
+            battery: *id,
+            last: (last.seq, last.fp),
+            last_time_ms: *last_time_ms,
+            last_segment: *last_segment,
+            checkpoint: (checkpoint.seq, checkpoint.fp),
+            ledger: (ledger.seq, ledger.fp),
+            pending: pending.collect(),
+            since_checkpoint: since_checkpoint.collect(),
+        })
+    }
+
+    /// Takes a battery back from its record; whatever else was known of it is replaced.
+    pub fn hold(&mut self, held: &BatteryRecord) {
+        let position = |(seq, fp): (u32, Hash)| Position { seq, fp };
+        let pending = held.pending.iter().filter_map(|pending| {
+            let StatementKind::Checkpoint { seq, fp, prev_seq, prev_fp, .. } = &pending.statement.kind else {
+                return None;
+            };
+            Some(PendingCheckpoint {
+                statement: pending.statement.clone(),
+                prev: position((*prev_seq, *prev_fp)),
+                next: position((*seq, *fp)),
+                in_batch: pending.in_batch,
+                retry_block: pending.retry_block,
+                tries: pending.tries,
+            })
+        });
+        let since_checkpoint = held.since_checkpoint.iter().map(|(seq, fp, time_ms, segment)| Held {
+            position: position((*seq, *fp)),
+            time_ms: *time_ms,
+            segment: *segment,
+        });
+        let battery = Battery {
+            last: position(held.last),
+            last_time_ms: held.last_time_ms,
+            last_segment: held.last_segment,
+            checkpoint: position(held.checkpoint),
+            ledger: position(held.ledger),
+            pending: pending.collect(),
+            since_checkpoint: since_checkpoint.collect(),
+        };
+        self.batteries.insert(held.battery, battery);
+    }
+
+    /// Drops checkpoints of epochs before `horizon_epoch`: the contract takes them no more.
+    pub fn prune(&mut self, horizon_epoch: u32) {
+        for battery in self.batteries.values_mut() {
+            battery.pending.retain(|pending| pending.statement.epoch >= horizon_epoch);
+        }
     }
 }
 
