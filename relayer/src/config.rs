@@ -64,8 +64,6 @@ pub struct GatewayConfig {
     pub answer_window_blocks: u64,
     /// Blocks between the last answer and the ticket's deadline.
     pub deadline_margin_blocks: u64,
-    /// Sessions of one device at a time.
-    pub sessions_per_device_max: u32,
     /// Granted and unfinished charges of one device.
     pub open_charges_per_device_max: u32,
 }
@@ -76,16 +74,36 @@ pub struct GatewayConfig {
 pub struct LimitsConfig {
     /// Open connections, handshakes included.
     pub connections_max: usize,
-    /// Time for a TLS handshake, and for one request of the challenge path, ms.
+    /// Of these, from one address (an IPv6 network of 64 bits counts as one).
+    pub connections_per_address_max: usize,
+    /// Of these, with the certificate of one device; a newer one ends the oldest.
+    pub connections_per_device_max: usize,
+    /// TLS handshakes under way.
+    pub handshakes_max: usize,
+    /// Of these, from one address.
+    pub handshakes_per_address_max: usize,
+    /// Handshakes begun a second.
+    pub accepts_per_second_max: u32,
+    /// Time for a TLS handshake, for HELLO after it, and for one request of the challenge path, ms.
     pub handshake_timeout_ms: u64,
     /// Time without a byte after which a connection is closed, ms.
     pub idle_timeout_ms: u64,
-    /// Frames a second that a session may send on average.
+    /// Time for the rest of a frame once it began, ms.
+    pub frame_timeout_ms: u64,
+    /// Interval of PING on an HTTP/2 connection, ms.
+    pub ping_interval_ms: u64,
+    /// Time for the answer to a PING, ms.
+    pub ping_timeout_ms: u64,
+    /// Bytes a second that are read from a connection on average; the rest waits at the sender.
+    pub bytes_per_second_max: u32,
+    /// Frames a second that a device may send on average.
     pub frames_per_second_max: u32,
-    /// Frames that a session may send at once.
+    /// Frames that it may send at once.
     pub frame_burst_max: u32,
-    /// Frames waiting to be sent to one pile.
+    /// Pushed frames waiting for one session.
     pub send_queue_frames_max: usize,
+    /// Bytes waiting to be sent to one pile, from which on it is not read.
+    pub send_queue_bytes_max: usize,
 }
 
 /// `[journal]`.
@@ -219,6 +237,31 @@ impl ConfigError {
     }
 }
 
+impl LimitsConfig {
+    fn validate(&self, gateway: &GatewayConfig) -> Result<(), ConfigError> {
+        let connections = self.connections_max as u64;
+        within("limits.connections_max", connections, 1, 1_000_000)?;
+        within("limits.connections_per_address_max", self.connections_per_address_max as u64, 1, 1_000_000)?;
+        within("limits.connections_per_device_max", self.connections_per_device_max as u64, 2, 1_000)?;
+        within("limits.handshakes_max", self.handshakes_max as u64, 1, 100_000)?;
+        let handshakes = self.handshakes_per_address_max as u64;
+        within("limits.handshakes_per_address_max", handshakes, 1, self.handshakes_max as u64)?;
+        within("limits.accepts_per_second_max", u64::from(self.accepts_per_second_max), 1, 100_000)?;
+        within("limits.handshake_timeout_ms", self.handshake_timeout_ms, 100, 120_000)?;
+        let beats_ms = 2 * u64::from(gateway.heartbeat_interval_ms);
+        within("limits.idle_timeout_ms", self.idle_timeout_ms, beats_ms, 3_600_000)?;
+        within("limits.frame_timeout_ms", self.frame_timeout_ms, 100, 3_600_000)?;
+        within("limits.ping_interval_ms", self.ping_interval_ms, 100, 3_600_000)?;
+        within("limits.ping_timeout_ms", self.ping_timeout_ms, 100, 3_600_000)?;
+        within("limits.bytes_per_second_max", u64::from(self.bytes_per_second_max), 16_384, 1 << 30)?;
+        let per_second = u64::from(self.frames_per_second_max);
+        within("limits.frames_per_second_max", per_second, 1, 100_000)?;
+        within("limits.frame_burst_max", u64::from(self.frame_burst_max), per_second, 1_000_000)?;
+        within("limits.send_queue_frames_max", self.send_queue_frames_max as u64, 16, 65_536)?;
+        within("limits.send_queue_bytes_max", self.send_queue_bytes_max as u64, 4_096, 1 << 26)
+    }
+}
+
 impl Config {
     /// Reads the file at `path`, lays the environment over it, checks every value, and resolves paths against the file's folder.
     pub fn load(disk: &dyn Disk, path: &Path, dev: bool) -> Result<Self, ConfigError> {
@@ -281,25 +324,8 @@ impl Config {
             TICKET_GRACE_BLOCKS_MIN,
             TICKET_LIFE_BLOCKS_MAX - gateway.answer_window_blocks,
         )?;
-        // A newer session of a device takes the place of the older one: several at once would each hold a half of its answers.
-        within("gateway.sessions_per_device_max", u64::from(gateway.sessions_per_device_max), 1, 1)?;
         within("gateway.open_charges_per_device_max", u64::from(gateway.open_charges_per_device_max), 1, 16)?;
-        within("limits.connections_max", limits.connections_max as u64, 1, 1_000_000)?;
-        within("limits.handshake_timeout_ms", limits.handshake_timeout_ms, 100, 120_000)?;
-        within(
-            "limits.idle_timeout_ms",
-            limits.idle_timeout_ms,
-            2 * u64::from(gateway.heartbeat_interval_ms),
-            3_600_000,
-        )?;
-        within("limits.frames_per_second_max", u64::from(limits.frames_per_second_max), 1, 100_000)?;
-        within(
-            "limits.frame_burst_max",
-            u64::from(limits.frame_burst_max),
-            u64::from(limits.frames_per_second_max),
-            1_000_000,
-        )?;
-        within("limits.send_queue_frames_max", limits.send_queue_frames_max as u64, 16, 65_536)?;
+        limits.validate(gateway)?;
         endpoint("chain.endpoint", &chain.endpoint)?;
         within("chain.poll_interval_ms", chain.poll_interval_ms, 10, 60_000)?;
         within("chain.max_fee_gwei", chain.max_fee_gwei, 1, 1_000_000)?;
@@ -459,7 +485,6 @@ impl Default for GatewayConfig {
             max_payload: 16_384,
             answer_window_blocks: 300,
             deadline_margin_blocks: 240,
-            sessions_per_device_max: 1,
             open_charges_per_device_max: 2,
         }
     }
@@ -469,11 +494,21 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             connections_max: 4_096,
+            connections_per_address_max: 2_048,
+            connections_per_device_max: 4,
+            handshakes_max: 256,
+            handshakes_per_address_max: 64,
+            accepts_per_second_max: 200,
             handshake_timeout_ms: 10_000,
             idle_timeout_ms: 75_000,
+            frame_timeout_ms: 30_000,
+            ping_interval_ms: 30_000,
+            ping_timeout_ms: 20_000,
+            bytes_per_second_max: 262_144,
             frames_per_second_max: 200,
             frame_burst_max: 400,
             send_queue_frames_max: 256,
+            send_queue_bytes_max: 65_536,
         }
     }
 }

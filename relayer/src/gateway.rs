@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -11,7 +10,7 @@ use cip22_wire::digest::{self, Domain};
 use cip22_wire::message::{Drain, Epoch as EpochFrame};
 use cip22_wire::{DeviceId, Hash, NackCode, Signature};
 use metrics::gauge;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
@@ -21,6 +20,7 @@ use crate::gateway_key::{GatewayKey, SiteSecret};
 use crate::journal::appender::Appender;
 use crate::journal::{Lsn, Record};
 use crate::pipeline::frame_bytes;
+use crate::session::registry::{Limits as SessionLimits, Registry};
 use crate::state::State;
 use crate::view::{ChainView, Epoch};
 
@@ -37,27 +37,26 @@ pub struct Settings {
     pub deadline_margin_blocks: u64,
     /// Most granted and unfinished charges of a device.
     pub open_charges_per_device_max: usize,
-    /// A session without a byte for this long is closed, ms.
+    /// A session without a byte for this long, or whose pile takes none for this long, is closed, ms.
     pub idle_timeout_ms: u64,
+    /// Time for HELLO, ms.
+    pub hello_timeout_ms: u64,
+    /// Time for the rest of a frame once it began, ms.
+    pub frame_timeout_ms: u64,
+    /// Connections taken a second, for the window of DRAIN.
+    pub accepts_per_second_max: u32,
     /// Sustained frames a second that a session may send.
     pub frames_per_second_max: u32,
     /// Frames that it may send at once.
     pub frame_burst_max: u32,
-    /// Frames waiting to be sent to one pile.
+    /// Pushed frames that may wait for one session.
     pub send_queue_frames_max: usize,
+    /// Bytes waiting to be sent to one pile, from which on it is not read.
+    pub send_queue_bytes_max: usize,
     /// Blocks in an epoch.
     pub epoch_len_blocks: u64,
     /// Epochs in the ring.
     pub ring_epochs: u32,
-}
-
-/// Something that another part wants a pile to be told.
-#[derive(Debug)]
-pub enum Push {
-    /// A frame.
-    Frame(Vec<u8>),
-    /// A newer session of the same device took over.
-    Superseded,
 }
 
 /// Resolves once the records given are durable.
@@ -80,6 +79,8 @@ pub struct Gateway {
     pub directory: Arc<ArcSwap<Directory>>,
     /// The chain as believed.
     pub view: watch::Receiver<ChainView>,
+    /// Who is connected.
+    pub sessions: Registry,
     /// Cancelled when the gateway stops in good order.
     pub stop: CancellationToken,
     /// Cancelled when the journal failed: nothing may be answered any more.
@@ -87,10 +88,7 @@ pub struct Gateway {
     announced: watch::Sender<Option<Announced>>,
     appender: Appender,
     state: Mutex<State>,
-    sessions: Mutex<HashMap<DeviceId, Session>>,
-    resume_tokens: Mutex<HashMap<[u8; 16], DeviceId>>,
     epoch_frames: Mutex<HashMap<u32, (u32, Vec<u8>)>>,
-    session_number: AtomicU64,
 }
 
 /// The epoch that piles were told, and when.
@@ -100,12 +98,6 @@ pub struct Announced {
     pub epoch: Epoch,
     /// Monotonic ms.
     pub at_ms: u64,
-}
-
-#[derive(Debug)]
-struct Session {
-    number: u64,
-    push: mpsc::Sender<Push>,
 }
 
 /// The parts a gateway is made of.
@@ -136,7 +128,13 @@ pub struct Parts {
 impl Gateway {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
+        let sessions = Registry::new(SessionLimits {
+            push_queue_frames_max: parts.settings.send_queue_frames_max,
+            frames_per_second_max: parts.settings.frames_per_second_max,
+            frame_burst_max: parts.settings.frame_burst_max,
+        });
         Self {
+            sessions,
             settings: parts.settings,
             clock: parts.clock,
             key: parts.key,
@@ -149,10 +147,7 @@ impl Gateway {
             announced: watch::Sender::new(None),
             appender: parts.appender,
             state: Mutex::new(parts.state),
-            sessions: Mutex::default(),
-            resume_tokens: Mutex::default(),
             epoch_frames: Mutex::default(),
-            session_number: AtomicU64::new(0),
         }
     }
 
@@ -241,66 +236,29 @@ impl Gateway {
         now.saturating_sub(self.settings.ring_epochs.saturating_sub(2))
     }
 
-    /// Makes a session the one of its device; an older one is told to go. The token is needed to leave.
-    pub fn enter(&self, device_id: DeviceId, push: mpsc::Sender<Push>) -> u64 {
-        let number = self.session_number.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let mut sessions = lock(&self.sessions);
-        if let Some(older) = sessions.insert(device_id, Session { number, push }) {
-            let _ = older.push.try_send(Push::Superseded);
-        }
-        gauge!("sessions_open").set(sessions.len() as f64);
-        number
-    }
-
-    /// Removes a session, unless a newer one has taken its place.
-    pub fn leave(&self, device_id: &DeviceId, number: u64) {
-        let mut sessions = lock(&self.sessions);
-        if sessions.get(device_id).is_some_and(|session| session.number == number) {
-            sessions.remove(device_id);
-        }
-        gauge!("sessions_open").set(sessions.len() as f64);
-    }
-
-    /// Sends a frame to a device, if it is connected and keeps up; it asks again otherwise.
+    /// Sends a frame to a device, if it is connected; what it misses is derived again at its next HELLO.
     pub fn push(&self, device_id: &DeviceId, bytes: Vec<u8>) {
-        if let Some(session) = lock(&self.sessions).get(device_id) {
-            let _ = session.push.try_send(Push::Frame(bytes));
-        }
+        self.sessions.push(device_id, bytes);
     }
 
     /// Number of connected piles.
     pub fn session_count(&self) -> usize {
-        lock(&self.sessions).len()
+        self.sessions.count()
     }
 
     /// Whether a device has a session.
     pub fn is_connected(&self, device_id: &DeviceId) -> bool {
-        lock(&self.sessions).contains_key(device_id)
+        self.sessions.is_open(device_id)
     }
 
-    /// Makes a single-use resume token for a device.
-    pub fn issue_resume_token(&self, device_id: DeviceId) -> [u8; 16] {
-        let mut token = [0; 16];
-        fill_random(&mut token);
-        let mut tokens = lock(&self.resume_tokens);
-        tokens.retain(|_, owner| *owner != device_id);
-        tokens.insert(token, device_id);
-        token
-    }
-
-    /// Uses up a resume token; true if it was this device's newest.
-    pub fn redeem_resume_token(&self, device_id: &DeviceId, token: &[u8; 16]) -> bool {
-        let mut tokens = lock(&self.resume_tokens);
-        if tokens.get(token) == Some(device_id) {
-            tokens.remove(token);
-            return true;
-        }
-        false
-    }
-
-    /// The DRAIN frame of a stop in good order.
+    /// The DRAIN frame of a session that is to come back. The more sessions there are, the wider the window, so that their
+    /// handshakes fit the rate at which connections are taken.
     pub fn drain_frame(&self) -> Vec<u8> {
-        frame_bytes(&Drain { reconnect_after_ms: 500, window_ms: 2_000 })
+        let sessions = u64::try_from(self.session_count()).unwrap_or(u64::MAX);
+        let needed_ms =
+            sessions.saturating_mul(1_000) / u64::from(self.settings.accepts_per_second_max.max(1));
+        let window_ms = u32::try_from(needed_ms.max(DRAIN_WINDOW_MS)).unwrap_or(u32::MAX);
+        frame_bytes(&Drain { reconnect_after_ms: DRAIN_RECONNECT_AFTER_MS, window_ms })
     }
 }
 
@@ -313,3 +271,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere does not make the map wrong; the process is about to end anyway.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+const DRAIN_RECONNECT_AFTER_MS: u32 = 500;
+const DRAIN_WINDOW_MS: u64 = 2_000;

@@ -4,6 +4,14 @@
 pub const JOURNAL_GROUP_RECORDS_MAX: usize = 4096;
 /// Most frames of one session whose answers wait for the disk; past it the session stops reading.
 pub const FRAMES_IN_FLIGHT_MAX: usize = 64;
+/// Time for the last frames of a session that ends, ms; shorter than the stop of the daemon.
+pub const SESSION_END_TIMEOUT_MS: u64 = 2_000;
+/// Time for an HTTP/2 connection to end once it was told GOAWAY, ms; longer than that of its session.
+pub const CONNECTION_END_TIMEOUT_MS: u64 = 3_000;
+/// Requests a second that one HTTP/2 connection may make on average: one session, and a ticket now and then.
+pub const REQUESTS_PER_SECOND_MAX: u32 = 20;
+/// Requests that it may make at once; past it the connection is closed with ENHANCE_YOUR_CALM.
+pub const REQUEST_BURST_MAX: u32 = 100;
 /// Most telemetry records of a battery since its last checkpoint.
 pub const RECORDS_SINCE_CHECKPOINT_MAX: usize = 4096;
 /// Most tries to get a statement onto the chain before it counts as rejected by the contract.

@@ -1,20 +1,30 @@
 //! One pile's session: frames in, answers out, and what others push in between. The same code serves every binding.
 
+pub mod allowance;
+pub mod outbox;
+pub mod registry;
+
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cip22_wire::message::{Heartbeat, Hello, HelloAck, Nack};
 use cip22_wire::{DecodeError, DeviceId, FrameType, Message, NackCode, limits};
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::FuturesOrdered;
 use metrics::counter;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
 use tracing::Instrument;
 
+use self::allowance::Verdict;
+use self::outbox::Outbox;
+use self::registry::{End, Entered};
+use crate::clock::SharedClock;
+use crate::directory::Place;
 use crate::edge::link::{Binding, Link};
-use crate::gateway::{Gateway, Push};
-use crate::limits::FRAMES_IN_FLIGHT_MAX;
+use crate::gateway::{Gateway, Settings};
+use crate::limits::{FRAMES_IN_FLIGHT_MAX, SESSION_END_TIMEOUT_MS};
 use crate::pipeline::decode::{Inbox, type_name};
 use crate::pipeline::{Handled, challenge, charge, frame_bytes, grant, refuse, refuse_with};
 use crate::policy::{ack as policy_ack, push as policy_push};
@@ -31,17 +41,85 @@ pub async fn serve(gateway: Arc<Gateway>, link: Link) {
         binding = link.binding.label(),
         peer = %link.peer
     );
-    let (push, pushed) = mpsc::channel(gateway.settings.send_queue_frames_max);
     let device_id = link.device_id;
-    let number = gateway.enter(device_id, push);
+    let entered = gateway.sessions.enter(device_id);
+    let number = entered.number;
     async {
         tracing::info!("session opened");
-        let why = Session::new(Arc::clone(&gateway), &link).run(link, pushed).await;
-        tracing::info!(why, "session closed");
+        let why = Session::new(Arc::clone(&gateway), &link).run(link, entered).await;
+        counter!("sessions_ended_total", "why" => why.label()).increment(1);
+        tracing::info!(why = why.label(), "session closed");
     }
     .instrument(span)
     .await;
-    gateway.leave(&device_id, number);
+    gateway.sessions.leave(device_id, number);
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The gateway stops.
+    Draining,
+    /// A newer session of the device took over.
+    Superseded,
+    /// The pile does not read what it is sent.
+    TooSlow,
+    /// The device's key was rotated: its place in HELLO_ACK does not hold any more.
+    Moved,
+    /// The pile closed the connection.
+    ClosedByPile,
+    /// The connection broke.
+    Lost,
+    /// The stream is out of step.
+    FrameError,
+    /// HELLO could not be served.
+    Refused,
+    /// No byte for too long.
+    Silent,
+    /// No HELLO in time.
+    NoHello,
+    /// A frame was begun and not finished in time.
+    SlowFrame,
+    /// The journal failed.
+    JournalFailed,
+}
+
+impl Why {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Superseded => "superseded",
+            Self::TooSlow => "too_slow",
+            Self::Moved => "moved",
+            Self::ClosedByPile => "closed_by_pile",
+            Self::Lost => "lost",
+            Self::FrameError => "frame_error",
+            Self::Refused => "refused",
+            Self::Silent => "silent",
+            Self::NoHello => "no_hello",
+            Self::SlowFrame => "slow_frame",
+            Self::JournalFailed => "journal_failed",
+        }
+    }
+
+    /// Whether the pile is asked to come back.
+    fn drains(self) -> bool {
+        matches!(self, Self::Draining | Self::Moved | Self::TooSlow)
+    }
+
+    /// Whether there is no one, or no right, to tell anything.
+    fn is_mute(self) -> bool {
+        matches!(self, Self::Lost | Self::JournalFailed)
+    }
+}
+
+impl From<End> for Why {
+    fn from(end: End) -> Self {
+        match end {
+            End::Superseded => Self::Superseded,
+            End::TooSlow => Self::TooSlow,
+        }
+    }
 }
 
 struct Session {
@@ -49,126 +127,199 @@ struct Session {
     device_id: DeviceId,
     binding: Binding,
     greeted: Option<Greeted>,
-    allowance: Allowance,
+    inbox: Inbox,
+    /// Answers in the order of their frames: a refusal must not overtake the answer to an earlier frame of its type.
+    in_flight: InFlight,
+    outbox: Outbox,
+    frames_handled: u64,
 }
 
 /// What HELLO told, and what was sent since.
 struct Greeted {
-    group: u32,
+    place: Place,
     max_payload: u16,
     policy_version: u32,
     epoch: u32,
 }
 
-type InFlight = FuturesUnordered<futures_util::future::BoxFuture<'static, Option<Vec<Vec<u8>>>>>;
+type InFlight = FuturesOrdered<futures_util::future::BoxFuture<'static, Option<Vec<Vec<u8>>>>>;
+type Writer = dyn AsyncWrite + Send + Unpin;
 
 impl Session {
     fn new(gateway: Arc<Gateway>, link: &Link) -> Self {
-        let allowance = Allowance {
-            tokens: f64::from(gateway.settings.frame_burst_max),
-            burst: f64::from(gateway.settings.frame_burst_max),
-            per_second: f64::from(gateway.settings.frames_per_second_max),
-            refilled_at_ms: gateway.clock.monotonic_ms(),
-        };
-        Self { gateway, device_id: link.device_id, binding: link.binding, greeted: None, allowance }
+        let inbox = Inbox::new(gateway.settings.max_payload);
+        let outbox = Outbox::new(gateway.settings.send_queue_bytes_max);
+        let (device_id, binding) = (link.device_id, link.binding);
+        let in_flight = InFlight::new();
+        Self { gateway, device_id, binding, greeted: None, inbox, in_flight, outbox, frames_handled: 0 }
     }
 
     /// Runs until there is a reason to end, which it returns.
-    async fn run(mut self, link: Link, mut pushed: mpsc::Receiver<Push>) -> &'static str {
+    async fn run(mut self, link: Link, mut entered: Entered) -> Why {
         let Link { mut reader, mut writer, .. } = link;
-        let mut inbox = Inbox::new(self.gateway.settings.max_payload);
         let mut announced = self.gateway.announced();
         let mut view = self.gateway.view.clone();
-        let mut in_flight = InFlight::new();
         let mut buffer = vec![0; READ_BYTES];
-        let idle = Duration::from_millis(self.gateway.settings.idle_timeout_ms);
         let clock = Arc::clone(&self.gateway.clock);
-        let mut silence = clock.sleep(idle);
+        let mut timers = Timers::new(&clock, &self.gateway.settings);
         let (stop, failed) = (self.gateway.stop.clone(), self.gateway.failed.clone());
-        loop {
-            let (mut replies, mut why) = (Vec::new(), None);
+        let why = loop {
+            let wait = match self.handle_frames() {
+                Ok(wait) => wait,
+                Err(why) => break why,
+            };
+            timers.update(&self, wait);
+            let reads = wait.is_none() && self.has_room();
             tokio::select! {
                 biased;
-                () = failed.cancelled() => return "journal failed",
-                () = stop.cancelled() => {
-                    while let Some(done) = in_flight.next().await {
-                        replies.extend(done.into_iter().flatten());
-                    }
-                    replies.push(self.gateway.drain_frame());
-                    why = Some("draining");
+                () = failed.cancelled() => break Why::JournalFailed,
+                () = stop.cancelled() => break Why::Draining,
+                Ok(()) = entered.end.changed() => {
+                    let end = *entered.end.borrow_and_update();
+                    break end.map_or(Why::Superseded, Why::from);
                 }
-                Some(done) = in_flight.next(), if !in_flight.is_empty() => match done {
-                    Some(frames) => replies = frames,
-                    None => return "journal failed",
+                written = self.outbox.write_some(&mut *writer), if !self.outbox.is_idle() => match written {
+                    Ok(()) => timers.written = None,
+                    Err(_) => break Why::Lost,
                 },
-                push = pushed.recv() => match push {
-                    Some(Push::Frame(bytes)) => replies.push(bytes),
-                    Some(Push::Superseded) | None => why = Some("superseded"),
+                Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => match done {
+                    Some(frames) => self.outbox.extend(frames),
+                    None => break Why::JournalFailed,
                 },
-                Ok(()) = announced.changed() => replies = self.epoch_frames(),
-                Ok(()) = view.changed() => replies = self.policy_frames(),
-                read = reader.read(&mut buffer), if in_flight.len() < FRAMES_IN_FLIGHT_MAX => match read {
-                    Ok(0) => why = Some("closed by the pile"),
-                    Err(_) => why = Some("connection lost"),
+                Some(frame) = entered.pushed.recv(), if self.outbox.has_room() => self.outbox.push(frame),
+                Ok(()) = announced.changed() => {
+                    let frames = self.epoch_frames();
+                    self.outbox.extend(frames);
+                }
+                Ok(()) = view.changed() => {
+                    if self.has_moved() {
+                        break Why::Moved;
+                    }
+                    let frames = self.policy_frames();
+                    self.outbox.extend(frames);
+                }
+                read = reader.read(&mut buffer), if reads => match read {
+                    Ok(0) => break Why::ClosedByPile,
+                    Err(_) => break Why::Lost,
                     Ok(count) => {
-                        silence = clock.sleep(idle);
-                        inbox.extend(buffer.get(..count).unwrap_or_default());
-                        why = self.drain_inbox(&mut inbox, &mut replies, &mut in_flight);
+                        timers.heard();
+                        self.inbox.extend(buffer.get(..count).unwrap_or_default());
                     }
                 },
-                () = &mut silence => why = Some("silent"),
+                () = due(&mut timers.pause) => timers.pause = None,
+                () = due(&mut timers.written) => break Why::TooSlow,
+                () = due(&mut timers.frame) => break Why::SlowFrame,
+                () = due(&mut timers.hello) => break Why::NoHello,
+                () = due(&mut timers.silence) => break Why::Silent,
             }
-            if write_all(&mut writer, &replies).await.is_err() {
-                return "connection lost";
-            }
-            if let Some(why) = why {
-                let _ = writer.shutdown().await;
-                return why;
+        };
+        if !why.is_mute() {
+            tokio::select! {
+                () = self.finish(&mut *writer, why, &mut entered) => {}
+                () = failed.cancelled() => return Why::JournalFailed,
+                () = clock.sleep(Duration::from_millis(SESSION_END_TIMEOUT_MS)) => {}
             }
         }
+        why
     }
 
-    /// Handles every whole frame of the inbox. Answers that wait for the disk go to `in_flight`.
-    fn drain_inbox(
-        &mut self,
-        inbox: &mut Inbox,
-        replies: &mut Vec<Vec<u8>>,
-        in_flight: &mut InFlight,
-    ) -> Option<&'static str> {
-        loop {
-            let (frame_type, payload) = match inbox.take() {
+    /// Tells the pile what is on its way, and DRAIN if it is to come back. Bounded in time by the caller.
+    async fn finish(&mut self, writer: &mut Writer, why: Why, entered: &mut Entered) {
+        while let Some(done) = self.in_flight.next().await {
+            // Nothing is said any more once the journal has failed.
+            let Some(frames) = done else { return };
+            self.outbox.extend(frames);
+        }
+        while let Ok(frame) = entered.pushed.try_recv() {
+            self.outbox.push(frame);
+        }
+        if self.write_all(writer).await.is_err() {
+            return;
+        }
+        if why.drains() {
+            // After everything else, whatever its class.
+            self.outbox.push(self.gateway.drain_frame());
+            if self.write_all(writer).await.is_err() {
+                return;
+            }
+        }
+        let _ = writer.shutdown().await;
+    }
+
+    async fn write_all(&mut self, writer: &mut Writer) -> std::io::Result<()> {
+        while !self.outbox.is_idle() {
+            self.outbox.write_some(writer).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether another frame may be handled. If not, nothing is read either, and the transport holds the pile back.
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < FRAMES_IN_FLIGHT_MAX && self.outbox.has_room()
+    }
+
+    /// Handles the whole frames of the inbox as long as there is room. Returns the time, ms, for which the rest is left unread
+    /// because the pile sends too much.
+    fn handle_frames(&mut self) -> Result<Option<u32>, Why> {
+        while self.has_room() && self.inbox.has_frame() {
+            let now_ms = self.gateway.clock.monotonic_ms();
+            let verdict = self.gateway.sessions.judge_frame(&self.device_id, now_ms);
+            if let Verdict::Wait(wait_ms) = verdict {
+                counter!("session_pauses_total").increment(1);
+                return Ok(Some(wait_ms));
+            }
+            let (frame_type, payload) = match self.inbox.take() {
                 Ok(Some(frame)) => frame,
-                Ok(None) => return None,
+                Ok(None) => return Ok(None),
                 Err(error) => {
                     tracing::info!(%error, "stream out of step");
-                    replies.push(refuse_with(error.nack(0)));
-                    return Some("frame error");
+                    self.answer(Handled::now(refuse_with(error.nack(0))));
+                    return Err(Why::FrameError);
                 }
             };
+            self.frames_handled += 1;
             counter!("frames_received_total", "type" => type_name(frame_type)).increment(1);
             if frame_type == FrameType::ChallengeReq.code() {
                 // The ticket is of the newest epoch, which this session may not have told yet.
-                replies.extend(self.epoch_frames());
+                let frames = self.epoch_frames();
+                self.outbox.extend(frames);
             }
-            let handled = self.handle(frame_type, &payload);
-            let close = handled.close;
-            match handled.durable {
-                None => replies.extend(handled.replies),
-                Some(durable) => {
-                    let frames = handled.replies;
-                    in_flight.push(Box::pin(async move { durable.await.ok().map(|_| frames) }));
+            let handled = match verdict {
+                Verdict::Refuse(retry_ms) => {
+                    Handled::refused_until(frame_type, NackCode::RateLimited, retry_ms)
                 }
-            }
+                _ => self.handle(frame_type, &payload),
+            };
+            let close = handled.close;
+            self.answer(handled);
             if close {
-                return Some("refused");
+                return Err(Why::Refused);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Queues the answer to a frame behind those to the frames before it.
+    fn answer(&mut self, handled: Handled) {
+        let Handled { replies, durable, .. } = handled;
+        match durable {
+            None if self.in_flight.is_empty() => self.outbox.extend(replies),
+            None => self.in_flight.push_back(Box::pin(std::future::ready(Some(replies)))),
+            Some(durable) => {
+                self.in_flight.push_back(Box::pin(async move { durable.await.ok().map(|_| replies) }));
             }
         }
     }
 
+    /// Whether the device's key was rotated since HELLO_ACK told its place.
+    fn has_moved(&self) -> bool {
+        let Some(greeted) = &self.greeted else { return false };
+        let directory = self.gateway.directory.load();
+        let newest = directory.devices.get(&self.device_id).and_then(|device| device.places.last());
+        newest.is_some_and(|place| (place.group, place.index) != (greeted.place.group, greeted.place.index))
+    }
+
     fn handle(&mut self, frame_type: u8, payload: &[u8]) -> Handled {
-        if let Some(retry_ms) = self.allowance.take(self.gateway.clock.monotonic_ms()) {
-            return Handled::refused_until(frame_type, NackCode::RateLimited, retry_ms);
-        }
         let message = match Message::decode(frame_type, payload) {
             Ok(message) => message,
             Err(error) => return refuse_undecoded(frame_type, &error),
@@ -229,8 +380,9 @@ impl Session {
         let Some(place) = place else {
             return Handled::refused(frame_type, NackCode::UnknownDevice).closing();
         };
-        let resumed =
-            hello.resume_token.is_some_and(|token| gateway.redeem_resume_token(&self.device_id, &token));
+        let resumed = hello
+            .resume_token
+            .is_some_and(|token| gateway.sessions.redeem_resume_token(&self.device_id, &token));
         let ack = frame_bytes(&HelloAck {
             version: VERSION,
             features: 0,
@@ -240,7 +392,7 @@ impl Session {
             index: place.index,
             time_ms: gateway.clock.unix_ms(),
             resumed: u8::from(resumed),
-            resume_token: gateway.issue_resume_token(self.device_id),
+            resume_token: gateway.sessions.issue_resume_token(self.device_id),
         });
         tracing::info!(
             group = place.group,
@@ -251,7 +403,7 @@ impl Session {
         );
         let acked = gateway.state().policy_acks.get(&self.device_id).copied().unwrap_or(0);
         self.greeted = Some(Greeted {
-            group: place.group,
+            place,
             max_payload: hello.max_payload,
             // A policy that is held and was never acknowledged is sent again, which the pile acknowledges again.
             policy_version: hello.policy_version.min(acked.max(hello.policy_version.saturating_sub(1))),
@@ -292,7 +444,7 @@ impl Session {
             return Vec::new();
         }
         greeted.epoch = announced.epoch.epoch;
-        vec![self.gateway.epoch_frame(greeted.group, &announced.epoch)]
+        vec![self.gateway.epoch_frame(greeted.place.group, &announced.epoch)]
     }
 
     /// SET_POLICY for what the pile lacks, in chunks that fit it.
@@ -314,50 +466,77 @@ fn refuse_undecoded(frame_type: u8, error: &DecodeError) -> Handled {
     Handled::now(refuse_with(error.nack(frame_type)))
 }
 
-async fn write_all(writer: &mut (dyn AsyncWrite + Send + Unpin), frames: &[Vec<u8>]) -> std::io::Result<()> {
-    if frames.is_empty() {
-        return Ok(());
-    }
-    for frame in frames {
-        counter!("frames_sent_total", "type" => type_name(frame.get(6).copied().unwrap_or(0))).increment(1);
-    }
-    writer.write_all(&frames.concat()).await?;
-    writer.flush().await
+/// What ends a session that does not do its part, and what keeps a flood unread.
+struct Timers<'a> {
+    clock: &'a SharedClock,
+    idle: Duration,
+    frame_timeout: Duration,
+    /// No byte came.
+    silence: Option<Timer<'a>>,
+    /// HELLO is due.
+    hello: Option<Timer<'a>>,
+    /// The rest of a frame is due.
+    frame: Option<Timer<'a>>,
+    /// Frames handled when `frame` was started.
+    frames_handled: u64,
+    /// The pile takes nothing of what waits for it.
+    written: Option<Timer<'a>>,
+    /// Frames are left unread until then.
+    pause: Option<Timer<'a>>,
 }
 
-/// A token bucket over frames.
-struct Allowance {
-    tokens: f64,
-    burst: f64,
-    per_second: f64,
-    refilled_at_ms: u64,
-}
+type Timer<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-impl Allowance {
-    /// Takes one token, or says after how many ms there will be one.
-    fn take(&mut self, now_ms: u64) -> Option<u32> {
-        let elapsed_ms = now_ms.saturating_sub(self.refilled_at_ms);
-        self.refilled_at_ms = now_ms;
-        self.tokens = (self.tokens + elapsed_ms as f64 * self.per_second / 1_000.0).min(self.burst);
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return None;
+impl<'a> Timers<'a> {
+    fn new(clock: &'a SharedClock, settings: &Settings) -> Self {
+        let idle = Duration::from_millis(settings.idle_timeout_ms);
+        Self {
+            clock,
+            idle,
+            frame_timeout: Duration::from_millis(settings.frame_timeout_ms),
+            silence: Some(clock.sleep(idle)),
+            hello: Some(clock.sleep(Duration::from_millis(settings.hello_timeout_ms))),
+            frame: None,
+            frames_handled: 0,
+            written: None,
+            pause: None,
         }
-        Some(((1.0 - self.tokens) * 1_000.0 / self.per_second).ceil() as u32)
+    }
+
+    fn heard(&mut self) {
+        self.silence = Some(self.clock.sleep(self.idle));
+    }
+
+    /// Starts and stops them by what the session waits for.
+    fn update(&mut self, session: &Session, wait_ms: Option<u32>) {
+        let clock = self.clock;
+        let set = |timer: &mut Option<Timer<'a>>, wanted: bool, after: Duration| match (wanted, &timer) {
+            (true, None) => *timer = Some(clock.sleep(after)),
+            (false, Some(_)) => *timer = None,
+            _ => {}
+        };
+        if session.greeted.is_some() {
+            self.hello = None;
+        }
+        if session.frames_handled != self.frames_handled {
+            self.frames_handled = session.frames_handled;
+            self.frame = None;
+        }
+        // While the session does not read, the rest of a frame cannot come.
+        let reads = wait_ms.is_none() && session.has_room();
+        set(&mut self.frame, reads && session.inbox.is_in_frame(), self.frame_timeout);
+        set(&mut self.written, !session.outbox.is_idle(), self.idle);
+        set(&mut self.pause, wait_ms.is_some(), Duration::from_millis(wait_ms.map_or(0, u64::from)));
+        if !reads {
+            self.heard();
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_allowance_refuses_a_flood_and_names_the_wait() {
-        let mut allowance = Allowance { tokens: 2.0, burst: 2.0, per_second: 10.0, refilled_at_ms: 0 };
-        assert_eq!(allowance.take(0), None);
-        assert_eq!(allowance.take(0), None);
-        assert_eq!(allowance.take(0), Some(100));
-        assert_eq!(allowance.take(100), None);
-        assert_eq!(allowance.take(100), Some(100));
+/// Resolves when the timer does; never without one.
+async fn due(timer: &mut Option<Timer<'_>>) {
+    match timer {
+        Some(timer) => timer.await,
+        None => std::future::pending().await,
     }
 }

@@ -306,9 +306,13 @@ fn settings(config: &Config, deployment: &Deployment) -> Settings {
         deadline_margin_blocks: config.gateway.deadline_margin_blocks,
         open_charges_per_device_max: config.gateway.open_charges_per_device_max as usize,
         idle_timeout_ms: config.limits.idle_timeout_ms,
+        hello_timeout_ms: config.limits.handshake_timeout_ms,
+        frame_timeout_ms: config.limits.frame_timeout_ms,
+        accepts_per_second_max: config.limits.accepts_per_second_max,
         frames_per_second_max: config.limits.frames_per_second_max,
         frame_burst_max: config.limits.frame_burst_max,
         send_queue_frames_max: config.limits.send_queue_frames_max,
+        send_queue_bytes_max: config.limits.send_queue_bytes_max,
         epoch_len_blocks: deployment.epoch_len_blocks,
         ring_epochs: deployment.ring_epochs,
     }

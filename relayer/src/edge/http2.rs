@@ -1,25 +1,26 @@
 //! HTTP/2 on the same port: `POST /session` carries the byte stream of `cip22/2`, `POST /auth/challenge` one ticket.
 
-use std::future::poll_fn;
+use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cip22_wire::DeviceId;
 use h2::server::{Builder, SendResponse};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Ping, PingPong, Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug};
 
+use super::body::{BodyReader, BodyWriter};
 use super::link::{Binding, Link};
 use crate::clock::SharedClock;
 use crate::net::Stream;
 use crate::pipeline::accept::SessionHost;
+use crate::session::allowance::Bucket;
 
 /// The only content type of either path.
 pub const CONTENT_TYPE: &str = "application/cip22";
@@ -33,6 +34,53 @@ pub struct Http2Limits {
     pub request_timeout: Duration,
     /// A connection without an open stream for this long is closed.
     pub idle_timeout: Duration,
+    /// A PING is sent so often.
+    pub ping_interval: Duration,
+    /// Time for its answer; past it the peer is gone.
+    pub ping_timeout: Duration,
+    /// Time for the streams to end and the peer to go, once it was told GOAWAY.
+    pub drain_timeout: Duration,
+    /// Requests a second on average.
+    pub requests_per_second_max: u32,
+    /// Requests at once.
+    pub request_burst_max: u32,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The peer closed it.
+    ByPeer,
+    /// It was told to go, by a stop or for idleness, and went.
+    Drained,
+    /// It was told to go and did not in time.
+    DrainTimeout,
+    /// No HTTP/2 preface in time.
+    NoPreface,
+    /// A PING was not answered.
+    PingTimeout,
+    /// It made more requests than it may.
+    TooManyRequests,
+    /// The protocol was broken, or the connection.
+    Error(h2::Error),
+}
+
+impl Ended {
+    /// Label for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::ByPeer => "by_peer",
+            Self::Drained => "drained",
+            Self::DrainTimeout => "drain_timeout",
+            Self::NoPreface => "no_preface",
+            Self::PingTimeout => "ping_timeout",
+            Self::TooManyRequests => "too_many_requests",
+            Self::Error(error) if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) => "enhance_your_calm",
+            Self::Error(error) if error.is_io() => "lost",
+            Self::Error(_) => "protocol_error",
+        }
+    }
 }
 
 /// What the streams of a connection share.
@@ -45,6 +93,9 @@ struct Connection {
 }
 
 /// Serves a connection until its peer leaves, it idles, or `stop` is cancelled and its streams have ended.
+///
+/// A connection ends in two stages: GOAWAY with the largest stream id, so that requests on their way are still served; then,
+/// once the peer has shown by answering a PING that it knows, GOAWAY with the last stream served.
 pub async fn serve(
     stream: impl Stream + 'static,
     device_id: DeviceId,
@@ -53,46 +104,106 @@ pub async fn serve(
     clock: SharedClock,
     limits: Http2Limits,
     stop: CancellationToken,
-) -> Result<(), h2::Error> {
+) -> Ended {
     let this = Arc::new(Connection { host, clock, limits, device_id, peer });
     let mut connection = tokio::select! {
-        connection = builder().handshake::<_, Bytes>(stream) => connection?,
-        () = this.clock.sleep(limits.request_timeout) => return Ok(()),
-        () = stop.cancelled() => return Ok(()),
+        connection = builder().handshake::<_, Bytes>(stream) => match connection {
+            Ok(connection) => connection,
+            Err(error) => return Ended::Error(error),
+        },
+        () = this.clock.sleep(limits.request_timeout) => return Ended::NoPreface,
+        () = stop.cancelled() => return Ended::Drained,
     };
     let mut streams = JoinSet::new();
-    let mut session: Option<tokio::task::AbortHandle> = None;
-    let mut draining = false;
-    let ended = loop {
-        tokio::select! {
-            accepted = connection.accept() => match accepted {
-                None => break Ok(()),
-                Some(Err(error)) => break Err(error),
-                Some(Ok((request, respond))) => {
-                    let taken = session.as_ref().is_some_and(|task| !task.is_finished());
-                    let is_session = this.clone().route(request, respond, taken, &mut streams);
-                    session = is_session.or(session);
-                }
-            },
-            Some(_) = streams.join_next(), if !streams.is_empty() => {}
-            // A peer that was told to go has the time of a request to do so.
-            () = this.clock.sleep(if draining { limits.request_timeout } else { limits.idle_timeout }), if streams.is_empty() => {
-                if draining {
-                    break Ok(());
-                }
-                draining = true;
-                connection.graceful_shutdown();
-            }
-            () = stop.cancelled(), if !draining => {
-                draining = true;
-                connection.graceful_shutdown();
-            }
-        }
-    };
+    let ended = drive(&this, &mut connection, &mut streams, &stop).await;
     // With the connection gone, each stream sees its body end and finishes by itself.
     drop(connection);
     while streams.join_next().await.is_some() {}
     ended
+}
+
+type Http2<S> = h2::server::Connection<S, Bytes>;
+
+async fn drive<S: Stream>(
+    this: &Arc<Connection>,
+    connection: &mut Http2<S>,
+    streams: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> Ended {
+    let Connection { clock, limits, .. } = &**this;
+    let mut requests =
+        Bucket::full(limits.requests_per_second_max, limits.request_burst_max, clock.monotonic_ms());
+    let mut session: Option<tokio::task::AbortHandle> = None;
+    let mut unanswered = pin!(ping_unanswered(connection.ping_pong(), clock, limits));
+    let mut idle = None;
+    let mut draining: Option<Draining<'_>> = None;
+    loop {
+        if !streams.is_empty() {
+            idle = None;
+        } else if idle.is_none() {
+            idle = Some(clock.sleep(limits.idle_timeout));
+        }
+        tokio::select! {
+            accepted = connection.accept() => match accepted {
+                None => return draining.map_or(Ended::ByPeer, |draining| draining.ended),
+                Some(Err(error)) => return Ended::Error(error),
+                Some(Ok((request, respond))) => {
+                    if requests.take(clock.monotonic_ms()).is_err() {
+                        // Opening and resetting streams is cheap for the peer and not for us.
+                        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                        draining = Some(Draining::new(clock, limits, Ended::TooManyRequests));
+                        continue;
+                    }
+                    let taken = session.as_ref().is_some_and(|task| !task.is_finished());
+                    let is_session = this.clone().route(request, respond, taken, streams);
+                    session = is_session.or(session);
+                }
+            },
+            Some(_) = streams.join_next(), if !streams.is_empty() => {}
+            () = &mut unanswered => return Ended::PingTimeout,
+            () = async { if let Some(idle) = &mut idle { idle.await } }, if idle.is_some() && draining.is_none() => {
+                connection.graceful_shutdown();
+                draining = Some(Draining::new(clock, limits, Ended::Drained));
+            }
+            () = stop.cancelled(), if draining.is_none() => {
+                connection.graceful_shutdown();
+                draining = Some(Draining::new(clock, limits, Ended::Drained));
+            }
+            () = async { if let Some(draining) = &mut draining { (&mut draining.timeout).await } }, if draining.is_some() => {
+                return match draining {
+                    Some(Draining { ended: Ended::TooManyRequests, .. }) => Ended::TooManyRequests,
+                    _ => Ended::DrainTimeout,
+                };
+            }
+        }
+    }
+}
+
+/// A connection that was told to go.
+struct Draining<'a> {
+    timeout: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+    ended: Ended,
+}
+
+impl<'a> Draining<'a> {
+    fn new(clock: &'a SharedClock, limits: &Http2Limits, ended: Ended) -> Self {
+        Self { timeout: clock.sleep(limits.drain_timeout), ended }
+    }
+}
+
+/// Sends PINGs for as long as they are answered in time.
+async fn ping_unanswered(pings: Option<PingPong>, clock: &SharedClock, limits: &Http2Limits) {
+    let Some(mut pings) = pings else { return std::future::pending().await };
+    loop {
+        clock.sleep(limits.ping_interval).await;
+        tokio::select! {
+            pong = pings.ping(Ping::opaque()) => if pong.is_err() {
+                // The connection is gone; whoever drives it learns why.
+                return std::future::pending().await;
+            },
+            () = clock.sleep(limits.ping_timeout) => return,
+        }
+    }
 }
 
 fn builder() -> Builder {
@@ -100,7 +211,8 @@ fn builder() -> Builder {
     builder
         .max_concurrent_streams(STREAMS_MAX)
         .initial_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(2 * WINDOW_BYTES)
+        // Every stream's window at once: one that is not read leaves the others theirs.
+        .initial_connection_window_size(STREAMS_MAX * WINDOW_BYTES)
         .max_header_list_size(HEADERS_BYTES_MAX)
         .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
         .max_concurrent_reset_streams(RESET_STREAMS_MAX);
@@ -132,29 +244,17 @@ impl Connection {
         None
     }
 
-    /// Bridges the bodies of a `POST /session` to a [`Link`].
+    /// Serves a `POST /session`: the session reads the request body and writes the response body.
     async fn session(self: Arc<Self>, body: RecvStream, mut respond: SendResponse<Bytes>) {
         let Ok(send) = respond.send_response(response(StatusCode::OK), false) else { return };
-        let (near, far) = tokio::io::duplex(BRIDGE_BYTES);
-        let (reader, writer) = tokio::io::split(near);
         let link = Link {
             device_id: self.device_id,
             binding: Binding::Http2,
             peer: self.peer,
-            reader: Box::new(reader),
-            writer: Box::new(writer),
+            reader: Box::new(BodyReader::new(body)),
+            writer: Box::new(BodyWriter::new(send)),
         };
-        let mut pump = pin!(pump(body, send, far));
-        let mut session = pin!(self.host.clone().serve(link));
-        tokio::select! {
-            // The peer left: the session reads the end and finishes in its own way.
-            () = &mut pump => session.await,
-            // The session ended: what it wrote last still leaves, if the peer reads it.
-            () = &mut session => tokio::select! {
-                () = &mut pump => {}
-                () = self.clock.sleep(self.limits.request_timeout) => {}
-            },
-        }
+        self.host.clone().serve(link).await;
     }
 
     /// Answers a `POST /auth/challenge`.
@@ -241,66 +341,11 @@ async fn read_all(mut body: RecvStream, bytes_max: usize) -> Result<Vec<u8>, Sta
     Ok(all)
 }
 
-/// Moves bytes between the two bodies and the session's pipe until the response is complete or the stream is reset.
-/// Takes the pipe, so that the session sees it closed when this returns.
-async fn pump(body: RecvStream, send: SendStream<Bytes>, far: DuplexStream) {
-    let (reader, writer) = tokio::io::split(far);
-    tokio::select! {
-        () = inbound(body, writer) => {}
-        () = outbound(reader, send) => {}
-    }
-}
-
-/// Returns only when the request was reset. Once the body ended, or the session reads no more, the response decides.
-async fn inbound(mut body: RecvStream, mut writer: impl tokio::io::AsyncWrite + Unpin) {
-    while let Some(chunk) = body.data().await {
-        let Ok(chunk) = chunk else { return };
-        if writer.write_all(&chunk).await.is_err() {
-            return std::future::pending().await;
-        }
-        // Only what the session's pipe has taken is given back to the peer: that is the backpressure.
-        if body.flow_control().release_capacity(chunk.len()).is_err() {
-            return;
-        }
-    }
-    // The pipe may be closed already; then there is no one to tell.
-    let _ = writer.shutdown().await;
-    std::future::pending::<()>().await;
-}
-
-/// Returns when the response is complete or the peer takes no more of it.
-async fn outbound(mut reader: impl tokio::io::AsyncRead + Unpin, mut send: SendStream<Bytes>) {
-    let mut buffer = BytesMut::with_capacity(BRIDGE_BYTES);
-    loop {
-        let read = tokio::select! {
-            read = reader.read_buf(&mut buffer) => read,
-            _ = poll_fn(|context| send.poll_reset(context)) => return,
-        };
-        match read {
-            Ok(0) | Err(_) => {
-                // A stream that is gone needs no end.
-                let _ = send.send_data(Bytes::new(), true);
-                return;
-            }
-            Ok(_) => {}
-        }
-        while !buffer.is_empty() {
-            send.reserve_capacity(buffer.len());
-            let Some(Ok(capacity)) = poll_fn(|context| send.poll_capacity(context)).await else { return };
-            let part = buffer.split_to(capacity.min(buffer.len())).freeze();
-            if send.send_data(part, false).is_err() {
-                send.send_reset(Reason::CANCEL);
-                return;
-            }
-        }
-        buffer.reserve(BRIDGE_BYTES);
-    }
-}
-
 /// Streams of a connection at a time: one session and a few challenges.
 const STREAMS_MAX: u32 = 8;
-const WINDOW_BYTES: u32 = 65_535;
+/// What a stream may send before its session has read any of it; no more is ever held.
+const WINDOW_BYTES: u32 = 32_768;
 const HEADERS_BYTES_MAX: u32 = 8_192;
-const SEND_BUFFER_BYTES_MAX: usize = 65_536;
+/// Little, because what is in it can no longer be overtaken by what is more urgent.
+const SEND_BUFFER_BYTES_MAX: usize = 4_096;
 const RESET_STREAMS_MAX: usize = 8;
-const BRIDGE_BYTES: usize = 16_384;

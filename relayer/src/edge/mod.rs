@@ -1,6 +1,9 @@
-//! The edge: TLS, certificates, bindings.
+//! The edge: who may connect, TLS, certificates, bindings.
 
+pub mod admission;
+pub mod body;
 pub mod http2;
 pub mod identity;
 pub mod link;
+pub mod paced;
 pub mod tls;

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use cip22_wire::DeviceId;
 use metrics::{counter, gauge};
 use rustls::ServerConfig;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -18,10 +17,13 @@ use tracing::{Instrument, Span, debug, field, info, info_span, warn};
 
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::edge::admission::{Admission, AdmissionLimits, Place};
 use crate::edge::http2::{self, Http2Limits};
 use crate::edge::link::{Binding, Link};
+use crate::edge::paced::Paced;
 use crate::edge::{identity, tls};
 use crate::gateway::Gateway;
+use crate::limits::{CONNECTION_END_TIMEOUT_MS, REQUEST_BURST_MAX, REQUESTS_PER_SECOND_MAX};
 use crate::net::{BoxStream, Listener};
 use crate::pipeline::challenge;
 use crate::session;
@@ -49,10 +51,12 @@ impl SessionHost for Gateway {
 /// Limits of the accept loop.
 #[derive(Debug, Clone, Copy)]
 pub struct AcceptLimits {
-    /// Open connections, handshakes included.
-    pub connections_max: usize,
+    /// Who may connect, when.
+    pub admission: AdmissionLimits,
     /// Time for a TLS handshake.
     pub handshake_timeout: Duration,
+    /// Bytes a second read from a connection, TLS included.
+    pub bytes_per_second_max: u32,
     /// Limits of HTTP/2 connections.
     pub http2: Http2Limits,
 }
@@ -61,12 +65,26 @@ impl From<&Config> for AcceptLimits {
     fn from(config: &Config) -> Self {
         let handshake_timeout = Duration::from_millis(config.limits.handshake_timeout_ms);
         Self {
-            connections_max: config.limits.connections_max,
+            admission: AdmissionLimits {
+                connections_max: config.limits.connections_max,
+                connections_per_address_max: config.limits.connections_per_address_max,
+                connections_per_device_max: config.limits.connections_per_device_max,
+                handshakes_max: config.limits.handshakes_max,
+                handshakes_per_address_max: config.limits.handshakes_per_address_max,
+                accepts_per_second_max: config.limits.accepts_per_second_max,
+                turn_timeout: handshake_timeout,
+            },
             handshake_timeout,
+            bytes_per_second_max: config.limits.bytes_per_second_max,
             http2: Http2Limits {
                 request_bytes_max: usize::from(config.gateway.max_payload) + FRAME_OVERHEAD_BYTES,
                 request_timeout: handshake_timeout,
                 idle_timeout: Duration::from_millis(config.limits.idle_timeout_ms),
+                ping_interval: Duration::from_millis(config.limits.ping_interval_ms),
+                ping_timeout: Duration::from_millis(config.limits.ping_timeout_ms),
+                drain_timeout: Duration::from_millis(CONNECTION_END_TIMEOUT_MS),
+                requests_per_second_max: REQUESTS_PER_SECOND_MAX,
+                request_burst_max: REQUEST_BURST_MAX,
             },
         }
     }
@@ -82,20 +100,20 @@ pub async fn run(
     limits: AcceptLimits,
     stop: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(limits.connections_max));
-    let shared = Arc::new(Shared { tls: TlsAcceptor::from(tls), host, clock, limits, stop });
+    let admission = Admission::new(limits.admission, clock.clone());
+    let shared = Arc::new(Shared { tls: TlsAcceptor::from(tls), host, clock, limits, stop, admission });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => break,
             Some(ended) = connections.join_next(), if !connections.is_empty() => report(ended),
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => match places.clone().try_acquire_owned() {
+                Ok((stream, peer)) => match shared.admission.enter(peer.ip()) {
                     Ok(place) => {
                         let span = info_span!("connection", %peer, device = field::Empty, binding = field::Empty);
                         connections.spawn(shared.clone().connection(stream, peer, place).instrument(span));
                     }
-                    Err(_) => handshake_result("over_limit"),
+                    Err(refused) => handshake_result(refused.label()),
                 },
                 Err(error) => {
                     // Most often the process is out of file descriptors: without a pause this would spin.
@@ -112,18 +130,21 @@ pub async fn run(
     }
 }
 
+type Tls = TlsStream<Paced<BoxStream>>;
+
 struct Shared {
     tls: TlsAcceptor,
     host: Arc<dyn SessionHost>,
     clock: SharedClock,
     limits: AcceptLimits,
     stop: CancellationToken,
+    admission: Arc<Admission>,
 }
 
 impl Shared {
-    async fn connection(self: Arc<Self>, stream: BoxStream, peer: SocketAddr, _place: OwnedSemaphorePermit) {
+    async fn connection(self: Arc<Self>, stream: BoxStream, peer: SocketAddr, place: Place) {
         let _open = OpenConnection::new();
-        let Some((stream, device_id)) = self.handshake(stream).await else { return };
+        let Some((stream, device_id)) = self.handshake(stream, &place).await else { return };
         Span::current().record("device", hex::encode(device_id));
         let binding = match stream.get_ref().1.alpn_protocol() {
             Some(protocol) if protocol == tls::ALPN_HTTP2 => Binding::Http2,
@@ -131,6 +152,17 @@ impl Shared {
             _ => Binding::Raw,
         };
         Span::current().record("binding", binding.label());
+        let of_device = self.admission.enter_device(device_id);
+        tokio::select! {
+            () = self.serve(stream, device_id, binding, peer) => {}
+            () = of_device.evicted.cancelled() => {
+                counter!("connections_evicted_total").increment(1);
+                info!("connection ended for newer ones of its device");
+            }
+        }
+    }
+
+    async fn serve(&self, stream: Tls, device_id: DeviceId, binding: Binding, peer: SocketAddr) {
         match binding {
             Binding::Raw => {
                 let (reader, writer) = tokio::io::split(stream);
@@ -141,15 +173,25 @@ impl Shared {
                 let (host, clock, stop) = (self.host.clone(), self.clock.clone(), self.stop.clone());
                 let served =
                     http2::serve(stream, device_id, peer, host, clock, self.limits.http2, stop).await;
-                if let Err(error) = served {
-                    debug!(%error, "HTTP/2 connection ended");
-                }
+                counter!("http2_connections_ended_total", "why" => served.label()).increment(1);
+                debug!(why = served.label(), "HTTP/2 connection ended");
             }
         }
     }
 
-    async fn handshake(&self, stream: BoxStream) -> Option<(TlsStream<BoxStream>, DeviceId)> {
-        let accepted: io::Result<TlsStream<BoxStream>> = tokio::select! {
+    async fn handshake(&self, stream: BoxStream, place: &Place) -> Option<(Tls, DeviceId)> {
+        let _turn = tokio::select! {
+            turn = place.turn() => match turn {
+                Ok(turn) => turn,
+                Err(refused) => {
+                    handshake_result(refused.label());
+                    return None;
+                }
+            },
+            () = self.stop.cancelled() => return None,
+        };
+        let stream = Paced::new(stream, self.clock.clone(), self.limits.bytes_per_second_max);
+        let accepted: io::Result<Tls> = tokio::select! {
             accepted = self.tls.accept(stream) => accepted,
             () = self.clock.sleep(self.limits.handshake_timeout) => {
                 handshake_result("timeout");

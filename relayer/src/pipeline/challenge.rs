@@ -11,6 +11,7 @@ use crate::gateway::{Gateway, fill_random};
 use crate::gateway_key;
 use crate::journal::Record;
 use crate::limits::{NOT_READY_RETRY_MS, TICKETS_PER_EPOCH_MAX};
+use crate::session::allowance::Verdict;
 use crate::view::Epoch;
 
 const TYPE: u8 = FrameType::ChallengeReq.code();
@@ -49,9 +50,14 @@ pub async fn answer_once(gateway: &Gateway, device_id: &DeviceId, request: &[u8]
         Ok(Some(parsed)) if parsed.frame_type != TYPE => {
             return refuse(parsed.frame_type, NackCode::Unexpected);
         }
-        Ok(Some(parsed)) => match ChallengeReq::decode(parsed.payload) {
-            Err(error) => return refuse_with(error.nack(TYPE)),
-            Ok(message) => handle(gateway, device_id, &message),
+        Ok(Some(parsed)) => match gateway.sessions.judge_frame(device_id, gateway.clock.monotonic_ms()) {
+            Verdict::Refuse(retry_ms) | Verdict::Wait(retry_ms) => {
+                Handled::refused_until(TYPE, NackCode::RateLimited, retry_ms)
+            }
+            Verdict::Take => match ChallengeReq::decode(parsed.payload) {
+                Err(error) => return refuse_with(error.nack(TYPE)),
+                Ok(message) => handle(gateway, device_id, &message),
+            },
         },
     };
     if let Some(durable) = handled.durable

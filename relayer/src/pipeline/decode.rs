@@ -24,6 +24,17 @@ impl Inbox {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Whether [`take`](Self::take) would give a frame or an error.
+    pub fn has_frame(&self) -> bool {
+        let rest = self.bytes.get(self.start..).unwrap_or_default();
+        !matches!(frame::parse(rest, self.max_payload), Ok(None))
+    }
+
+    /// Whether a frame was begun.
+    pub fn is_in_frame(&self) -> bool {
+        self.start < self.bytes.len()
+    }
+
     /// Takes the frame at the front: its type and payload; `None` until it is whole.
     pub fn take(&mut self) -> Result<Option<(u8, Vec<u8>)>, FrameError> {
         let rest = self.bytes.get(self.start..).unwrap_or_default();

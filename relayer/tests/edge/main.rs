@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cip22_relayer::clock::{SharedClock, SystemClock};
+use cip22_relayer::edge::admission::AdmissionLimits;
 use cip22_relayer::edge::http2::Http2Limits;
 use cip22_relayer::edge::link::{Binding, Link};
 use cip22_relayer::edge::tls::{self, ALPN_HTTP2, ALPN_RAW, Credentials};
@@ -131,7 +132,8 @@ async fn a_handshake_that_takes_too_long_is_closed() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_are_closed() {
-    let edge = Edge::start_with(AcceptLimits { connections_max: 1, ..limits() }).await;
+    let admission = AdmissionLimits { connections_max: 1, ..limits().admission };
+    let edge = Edge::start_with(AcceptLimits { admission, ..limits() }).await;
     let device = edge.root.device(&DEVICE);
     let mut first = edge.connect(&device, Some(ALPN_RAW)).await.unwrap();
     assert!(edge.connect(&device, Some(ALPN_RAW)).await.is_err());
@@ -233,12 +235,26 @@ impl SessionHost for Echo {
 
 fn limits() -> AcceptLimits {
     AcceptLimits {
-        connections_max: 16,
+        admission: AdmissionLimits {
+            connections_max: 16,
+            connections_per_address_max: 16,
+            connections_per_device_max: 16,
+            handshakes_max: 16,
+            handshakes_per_address_max: 16,
+            accepts_per_second_max: 10_000,
+            turn_timeout: Duration::from_secs(20),
+        },
         handshake_timeout: Duration::from_secs(20),
+        bytes_per_second_max: 1 << 30,
         http2: Http2Limits {
             request_bytes_max: 1_000,
             request_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(21),
+            ping_interval: Duration::from_secs(22),
+            ping_timeout: Duration::from_secs(23),
+            drain_timeout: Duration::from_secs(24),
+            requests_per_second_max: 1,
+            request_burst_max: 1_000,
         },
     }
 }
