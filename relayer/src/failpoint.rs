@@ -1,10 +1,43 @@
-//! Named places at which a scenario kills the process with SIGKILL: nothing is flushed, nothing is told.
+//! Named places at which scenarios kill the process with SIGKILL: nothing is flushed, nothing is told.
 
-/// Sends this process SIGKILL if the environment variable `CIP22_FAILPOINT` names this place. Does nothing unless built
-/// with the feature `failpoints`.
+/// Every place, in the order in which a message passes them.
+pub const FAILPOINTS: [&str; 14] = [
+    "announce::before_epoch",
+    "journal::before_commit",
+    "journal::after_commit",
+    "session::before_reply",
+    "batch::before_cut",
+    "batch::after_cut",
+    "submit::before_persist",
+    "submit::after_persist",
+    "submit::after_broadcast",
+    "confirm::before_mined",
+    "confirm::before_safe",
+    "acknowledge::before_head",
+    "acknowledge::after_head",
+    "acknowledge::before_ledger",
+];
+
+/// Sends this process SIGKILL if the environment variable `CIP22_FAILPOINT` names this place, as `name` or, to do so
+/// only when it is passed for the K-th time, as `name=K`. Does nothing unless built with the feature `failpoints`.
 #[cfg(feature = "failpoints")]
 pub fn failpoint(name: &str) {
-    if std::env::var_os("CIP22_FAILPOINT").is_some_and(|chosen| chosen == name) {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static ARMED: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {
+        let armed = std::env::var("CIP22_FAILPOINT").ok()?;
+        let (chosen, pass) = match armed.split_once('=') {
+            Some((chosen, pass)) => (chosen.to_owned(), pass.parse().ok()?),
+            None => (armed, 1),
+        };
+        Some((chosen, pass))
+    });
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    assert!(FAILPOINTS.contains(&name), "{name} is not in the list of failpoints");
+    let Some((chosen, pass)) = &*ARMED else { return };
+    if chosen == name && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *pass {
         let own = std::process::id().to_string();
         let sent = std::process::Command::new("kill").args(["-KILL", &own]).status();
         // Only where there is no `kill` does anything follow.
@@ -13,8 +46,8 @@ pub fn failpoint(name: &str) {
     }
 }
 
-/// Sends this process SIGKILL if the environment variable `CIP22_FAILPOINT` names this place. Does nothing unless built
-/// with the feature `failpoints`.
+/// Sends this process SIGKILL if the environment variable `CIP22_FAILPOINT` names this place, as `name` or, to do so
+/// only when it is passed for the K-th time, as `name=K`. Does nothing unless built with the feature `failpoints`.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub fn failpoint(_name: &str) {}

@@ -23,6 +23,7 @@ use self::registry::{End, Entered};
 use crate::clock::SharedClock;
 use crate::directory::Place;
 use crate::edge::link::{Binding, Link};
+use crate::failpoint::failpoint;
 use crate::gateway::{Gateway, Settings};
 use crate::limits::{FRAMES_IN_FLIGHT_MAX, SESSION_END_TIMEOUT_MS};
 use crate::pipeline::decode::{Inbox, type_name};
@@ -306,7 +307,11 @@ impl Session {
             None if self.in_flight.is_empty() => self.outbox.extend(replies),
             None => self.in_flight.push_back(Box::pin(std::future::ready(Some(replies)))),
             Some(durable) => {
-                self.in_flight.push_back(Box::pin(async move { durable.await.ok().map(|_| replies) }));
+                self.in_flight.push_back(Box::pin(async move {
+                    durable.await.ok()?;
+                    failpoint("session::before_reply");
+                    Some(replies)
+                }));
             }
         }
     }

@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -38,8 +39,8 @@ pub struct Launch {
     deployment: PathBuf,
     rpc_url: String,
     signer_key: String,
-    /// Name of a failpoint at which it aborts.
-    pub failpoint: Option<&'static str>,
+    /// Failpoint at which it kills itself: `name`, or `name=K` for its K-th pass.
+    pub failpoint: Option<String>,
     /// Settings by environment, over the file.
     pub env: Vec<(&'static str, String)>,
 }
@@ -59,8 +60,8 @@ impl Launch {
     }
 
     /// With this failpoint armed.
-    pub fn failing_at(mut self, failpoint: &'static str) -> Self {
-        self.failpoint = Some(failpoint);
+    pub fn failing_at(mut self, failpoint: &str) -> Self {
+        self.failpoint = Some(failpoint.to_owned());
         self
     }
 
@@ -72,6 +73,14 @@ impl Launch {
 
     /// Starts it and waits until it serves.
     pub fn start(&self) -> Relayer {
+        self.try_start().unwrap_or_else(|(line, status)| {
+            let log = std::fs::read_to_string(self.dir.join("relayer.log")).unwrap_or_default();
+            panic!("the relayer did not get ready ({status}): {line:?}\n{log}");
+        })
+    }
+
+    /// Starts it and waits until it serves, or has ended: then with what it printed instead, and how it ended.
+    pub fn try_start(&self) -> Result<Relayer, (String, ExitStatus)> {
         let config = self.write_files();
         let mut command = Command::new(program("relayer"));
         command.arg("--config").arg(&config).arg("serve");
@@ -81,7 +90,7 @@ impl Launch {
         for (key, value) in &self.env {
             command.env(key, value);
         }
-        if let Some(failpoint) = self.failpoint {
+        if let Some(failpoint) = &self.failpoint {
             command.env("CIP22_FAILPOINT", failpoint);
         }
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("relayer.log"));
@@ -92,10 +101,9 @@ impl Launch {
         stdout.read_line(&mut line).expect("its first line");
         let Ok(ready) = serde_json::from_str(&line) else {
             let _ = child.kill();
-            let log = std::fs::read_to_string(self.dir.join("relayer.log")).unwrap_or_default();
-            panic!("the relayer did not get ready: {line:?}\n{log}");
+            return Err((line, child.wait().expect("it ends")));
         };
-        Relayer { child, config, ready }
+        Ok(Relayer { child, config, ready })
     }
 
     #[allow(clippy::disallowed_methods, reason = "scenarios work on real files")]
@@ -140,6 +148,22 @@ impl Relayer {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success();
         sent && self.child.wait().expect("it ends").success()
+    }
+
+    /// Whether a failpoint kills it within this time.
+    #[allow(clippy::disallowed_methods, reason = "a process is waited for in real time")]
+    pub fn is_killed_within(&mut self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            match self.child.try_wait().expect("it can be asked") {
+                Some(status) => {
+                    assert_eq!(status.signal(), Some(9), "killed by SIGKILL, not {status}");
+                    return true;
+                }
+                None if Instant::now() >= deadline => return false,
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
     }
 
     /// Waits until a failpoint has killed it.

@@ -42,6 +42,8 @@ pub struct ChainFacts {
     pub heads: HashMap<(u32, u8, u32), Vec<RecordedHead>>,
     /// Heads of batteries, by seq: fp.
     pub batteries: HashMap<BatteryId, BTreeMap<u32, Hash>>,
+    /// What a contract counted although it counted it before: a head or a battery's head that goes no further than the one before it.
+    pub doubles: usize,
     /// Newest policy scheduled.
     pub policy_version: u32,
     /// Gas charged by each transaction that recorded heads.
@@ -122,11 +124,16 @@ impl Reader {
             let [.., e0, e1, e2, e3, index, n] = position.to_be_bytes::<32>();
             let epoch = u32::from_be_bytes([e0, e1, e2, e3]);
             let recorded = RecordedHead { n, head: head.0, block_time_s };
-            self.facts.heads.entry((group, index, epoch)).or_default().push(recorded);
+            let heads = self.facts.heads.entry((group, index, epoch)).or_default();
+            self.facts.doubles += usize::from(heads.last().is_some_and(|last| last.n >= n));
+            heads.push(recorded);
         } else if address == self.deployment.battery_ledger
             && let Ok(event) = BatteryAdvanced::decode_log(&log.inner)
         {
-            self.facts.batteries.entry(event.battery.0).or_default().insert(event.seq, event.fp.0);
+            let heads = self.facts.batteries.entry(event.battery.0).or_default();
+            self.facts.doubles +=
+                usize::from(heads.last_key_value().is_some_and(|(last, _)| *last >= event.seq));
+            heads.insert(event.seq, event.fp.0);
         } else if address == self.deployment.policy_registry
             && let Ok(event) = PolicyScheduled::decode_log(&log.inner)
         {
@@ -181,3 +188,59 @@ fn wrong(method: &'static str, problem: impl ToString) -> FleetError {
 
 const BLOCKS_PER_QUERY: u64 = 500;
 const RECEIPTS_AT_A_TIME: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::{LogData, b256};
+
+    use super::*;
+
+    fn reader() -> Reader {
+        let address = |byte: u8| Address::repeat_byte(byte);
+        let deployment = json!({
+            "chain_id": 1, "start_block": 0, "epoch_len_blocks": 20, "ring_epochs": 32, "access_manager": address(1),
+            "device_registry": address(2), "gateway_registry": address(3), "policy_registry": address(4),
+            "battery_ledger": address(5), "policy_signer": address(6),
+            "verifiers": [{ "address": address(7), "label": "v1" }]
+        });
+        let deployment = serde_json::from_value(deployment).unwrap();
+        Reader::new("http://127.0.0.1:9", deployment).unwrap()
+    }
+
+    fn log(address: u8, data: LogData) -> Log {
+        let inner = alloy::primitives::Log { address: Address::repeat_byte(address), data };
+        Log { inner, ..Log::default() }
+    }
+
+    fn head(epoch: u64, n: u8) -> Log {
+        let position = U256::from(epoch << 16 | u64::from(n));
+        log(7, HeadRecorded { group: 1, position, head: B256::repeat_byte(n) }.encode_log_data())
+    }
+
+    fn advance(seq: u32) -> Log {
+        let battery = b256!("0x00000000000000000000000000000000000000000000000000000000000000bb");
+        let event = BatteryAdvanced {
+            battery,
+            deviceId: B256::ZERO,
+            seq,
+            fp: B256::ZERO,
+            segment: Default::default(),
+            time: 0,
+            prevSeq: 0,
+        };
+        log(5, event.encode_log_data())
+    }
+
+    #[test]
+    fn a_head_that_goes_no_further_than_the_one_before_it_is_counted_twice() {
+        let mut reader = reader();
+        for log in [head(9, 2), head(9, 5), head(8, 2), advance(3), advance(7)] {
+            reader.take(&log, 0);
+        }
+        assert_eq!(reader.facts.doubles, 0);
+        for log in [head(9, 5), head(9, 4), advance(7)] {
+            reader.take(&log, 0);
+        }
+        assert_eq!(reader.facts.doubles, 3);
+    }
+}

@@ -11,6 +11,7 @@ pub(super) fn count(piles: &[PileFacts], rejected: &BTreeMap<String, usize>, cha
         authorizations_rejected: rejected.clone(),
         policy_version: chain.policy_version,
         safe_block: chain.safe_block,
+        counted_twice: chain.doubles,
         record_transactions: chain.gas_charged.len(),
         ..Report::default()
     };

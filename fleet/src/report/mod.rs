@@ -56,6 +56,8 @@ pub struct Report {
     pub authorizations_granted: usize,
     /// Of those, under a head in a block that `safe` covers.
     pub authorizations_on_chain: usize,
+    /// Heads that the contracts counted twice.
+    pub counted_twice: usize,
     /// AUTH_RESP and what came before it, refused: by NACK code or denial. Includes the scripted misbehaviour.
     pub authorizations_rejected: BTreeMap<String, usize>,
     /// AUTH_RESP sent to AUTH_GRANT received, ms: the gateway's answer, not the chain's.
@@ -143,6 +145,7 @@ impl Report {
             self.policy_acked_piles == self.piles,
             format!("{} of {} piles acknowledged the policy", self.policy_acked_piles, self.piles),
         );
+        want(self.counted_twice == 0, format!("{} heads were counted twice", self.counted_twice));
         want(self.frames_lost == 0, format!("{} frames are lost", self.frames_lost));
         out
     }
@@ -174,6 +177,7 @@ impl Report {
                 "gas charged per authorization",
                 self.gas_charged_per_authorization.map_or_else(|| "-".to_owned(), |gas| format!("{gas:.0}")),
             ),
+            ("heads counted twice", self.counted_twice.to_string()),
             ("frames lost", self.frames_lost.to_string()),
         ];
         let mut out = String::new();

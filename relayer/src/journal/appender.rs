@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{Journal, Lsn, Record};
 use crate::clock::SharedClock;
 use crate::error::JournalError;
+use crate::failpoint::failpoint;
 use crate::limits::JOURNAL_GROUP_RECORDS_MAX;
 
 /// A handle to the appender; cheap to clone. The thread ends when the last handle is gone, after committing what it was given.
@@ -106,7 +107,9 @@ fn commit_group(
     waiting: Vec<oneshot::Sender<Result<Lsn, JournalError>>>,
 ) -> Result<(), JournalError> {
     let started_ms = clock.monotonic_ms();
+    failpoint("journal::before_commit");
     let result = if group.is_empty() { journal.last() } else { journal.append(token, group) };
+    failpoint("journal::after_commit");
     let seconds =
         std::time::Duration::from_millis(clock.monotonic_ms().saturating_sub(started_ms)).as_secs_f64();
     match result {

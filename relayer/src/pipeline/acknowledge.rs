@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::frame_bytes;
 use crate::chain::{HeadEvent, LedgerEvent};
+use crate::failpoint::failpoint;
 use crate::gateway::Gateway;
 use crate::journal::Record;
 use crate::limits::RETRY_AFTER_BLOCKS;
@@ -85,6 +86,7 @@ impl Stage {
                 .filter(|(_, entry)| entry.state != MessageState::Safe && entry.state != MessageState::Final)
                 .filter_map(|(_, entry)| entry.sid)
                 .collect();
+            failpoint("acknowledge::before_head");
             let durable = self.gateway.commit(
                 &mut state,
                 vec![Record::HeadSafe {
@@ -110,6 +112,7 @@ impl Stage {
         if durable.await.is_err() {
             return;
         }
+        failpoint("acknowledge::after_head");
         counter!("auth_safe_total").increment(notices.len() as u64);
         for notice in notices {
             self.gateway.push(&notice.device_id, final_frame(&notice, Level::Safe));
@@ -120,6 +123,7 @@ impl Stage {
     async fn ledger(&mut self, event: &LedgerEvent) {
         let durable = {
             let mut state = self.gateway.state();
+            failpoint("acknowledge::before_ledger");
             let record = Record::LedgerSafe {
                 battery: event.battery,
                 seq: event.seq,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain::contracts::{self, Advance, RecordBytes};
 use crate::deployment::Deployment;
+use crate::failpoint::failpoint;
 use crate::gateway::{Announced, Gateway};
 use crate::journal::Record;
 use crate::journal::record::{BatchKind, BatchRecord, StatementKind, StatementRecord};
@@ -81,6 +82,7 @@ async fn cut(gateway: &Gateway, settings: &BatchSettings) -> Vec<BatchRecord> {
         if batches.is_empty() {
             return Vec::new();
         }
+        failpoint("batch::before_cut");
         let records = batches.iter().cloned().map(Record::BatchCut).collect();
         let durable = gateway.commit(&mut state, records);
         (batches, durable)
@@ -96,7 +98,11 @@ async fn cut(gateway: &Gateway, settings: &BatchSettings) -> Vec<BatchRecord> {
         );
         counter!("batches_cut_total", "kind" => kind_label(batch.kind)).increment(1);
     }
-    if durable.await.is_ok() { batches } else { Vec::new() }
+    if durable.await.is_err() {
+        return Vec::new();
+    }
+    failpoint("batch::after_cut");
+    batches
 }
 
 /// Label of a kind for metrics.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::failpoint::failpoint;
 use crate::gateway::Gateway;
 use crate::journal::Record;
 
@@ -28,7 +29,12 @@ pub async fn run(gateway: Arc<Gateway>, stop: CancellationToken) {
                     policy_hash: epoch.policy_hash,
                 })
                 .collect();
-            if records.is_empty() { None } else { Some(gateway.commit(&mut state, records)) }
+            if records.is_empty() {
+                None
+            } else {
+                failpoint("announce::before_epoch");
+                Some(gateway.commit(&mut state, records))
+            }
         };
         if let Some(durable) = durable
             && durable.await.is_err()

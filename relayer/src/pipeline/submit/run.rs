@@ -227,6 +227,7 @@ impl Submitter {
         for record in &records {
             match record {
                 Record::Mined { batch, transaction, block, succeeded, .. } => {
+                    failpoint("confirm::before_mined");
                     let transaction = hex::encode(transaction);
                     tracing::info!(batch, transaction, block, succeeded, "batch mined");
                 }
