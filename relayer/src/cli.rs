@@ -1,4 +1,4 @@
-//! The command line: `relayer serve | check | config | status | devices | policy | why`. All after `config` ask the running relayer.
+//! The command line: `relayer serve | check | config | status | devices | policy | why | tx`. All after `config` ask the running relayer.
 //!
 //! Exit codes: 0 done, 1 failed, 2 used wrongly.
 
@@ -6,6 +6,7 @@ mod check;
 mod devices;
 mod policy;
 mod table;
+mod tx;
 mod why;
 
 use std::error::Error;
@@ -46,6 +47,11 @@ enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Look at transactions under way, and mend them.
+    Tx {
+        #[command(subcommand)]
+        command: tx::TxCommand,
     },
     /// Ask the running relayer how it is doing.
     Status {
@@ -123,6 +129,7 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         Command::Config { command: ConfigCommand::Check } => {
             println!("{} is valid", arguments.config.display());
         }
+        Command::Tx { command } => print!("{}", tx::run(command, |request| ask(&config, request))?),
         Command::Status { json } => {
             let status = ask(&config, &Request::Status)?;
             print(&status, *json, table::leaves);

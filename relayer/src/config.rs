@@ -122,8 +122,8 @@ pub struct ChainConfig {
     pub endpoint: Endpoint,
     /// The deployment script's output.
     pub deployment_file: PathBuf,
-    /// Hex file of the secp256k1 key that pays for transactions.
-    pub signer_key_file: PathBuf,
+    /// Hex files of the secp256k1 keys that pay for transactions, one account each.
+    pub signer_key_files: Vec<PathBuf>,
     /// Interval of asking for new blocks, ms.
     pub poll_interval_ms: u64,
     /// Most that a unit of gas may cost, gwei.
@@ -327,6 +327,7 @@ impl Config {
         within("gateway.open_charges_per_device_max", u64::from(gateway.open_charges_per_device_max), 1, 16)?;
         limits.validate(gateway)?;
         endpoint("chain.endpoint", &chain.endpoint)?;
+        within("chain.signer_key_files", chain.signer_key_files.len() as u64, 1, SIGNERS_MAX as u64)?;
         within("chain.poll_interval_ms", chain.poll_interval_ms, 10, 60_000)?;
         within("chain.max_fee_gwei", chain.max_fee_gwei, 1, 1_000_000)?;
         within("chain.priority_fee_gwei", chain.priority_fee_gwei, 0, chain.max_fee_gwei)?;
@@ -354,9 +355,10 @@ impl Config {
         Secret::read(disk, "gateway.site_secret_file", &self.gateway.site_secret_file, self.dev)
     }
 
-    /// The key that pays for transactions.
-    pub fn signer_key(&self, disk: &dyn Disk) -> Result<Secret, ConfigError> {
-        Secret::read(disk, "chain.signer_key_file", &self.chain.signer_key_file, self.dev)
+    /// The keys that pay for transactions, in the order of the configuration.
+    pub fn signer_keys(&self, disk: &dyn Disk) -> Result<Vec<Secret>, ConfigError> {
+        let files = self.chain.signer_key_files.iter();
+        files.map(|path| Secret::read(disk, "chain.signer_key_files", path, self.dev)).collect()
     }
 
     /// Makes relative paths relative to `folder` instead of the configuration file.
@@ -369,9 +371,11 @@ impl Config {
             &mut self.gateway.site_secret_file,
             &mut self.journal.path,
             &mut self.chain.deployment_file,
-            &mut self.chain.signer_key_file,
             &mut self.admin.socket,
-        ] {
+        ]
+        .into_iter()
+        .chain(&mut self.chain.signer_key_files)
+        {
             *path = folder.join(&*path);
         }
     }
@@ -524,7 +528,7 @@ impl Default for ChainConfig {
         Self {
             endpoint: Endpoint::new("http://127.0.0.1:8545"),
             deployment_file: "deployment.json".into(),
-            signer_key_file: "secrets/signer.key".into(),
+            signer_key_files: vec!["secrets/signer.key".into()],
             poll_interval_ms: 500,
             max_fee_gwei: 200,
             priority_fee_gwei: 1,
@@ -591,6 +595,8 @@ fn endpoint(key: &'static str, value: &Endpoint) -> Result<(), ConfigError> {
 }
 
 const ENVIRONMENT_PREFIX: &str = "RELAYER__";
+/// Each signer looks at the chain for itself.
+const SIGNERS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests;

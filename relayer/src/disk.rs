@@ -19,6 +19,8 @@ pub trait Disk: Debug + Send + Sync {
     fn exists(&self, path: &Path) -> bool;
     /// Whether no one but the owner may read or write the file.
     fn is_private(&self, path: &Path) -> io::Result<bool>;
+    /// Locks a file against other processes for as long as the returned handle lives; an error if another has it.
+    fn lock(&self, path: &Path) -> io::Result<File>;
     /// Makes a folder and those above it.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Appends 4 KiB to a scratch file in `folder` and fsyncs it, `count` times; returns how long each fsync took. The file is removed.
@@ -55,6 +57,12 @@ impl Disk for SystemDisk {
 
     fn is_private(&self, path: &Path) -> io::Result<bool> {
         Ok(fs::metadata(path)?.permissions().mode() & GROUP_AND_OTHERS == 0)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<File> {
+        let file = File::open(path)?;
+        file.try_lock()?;
+        Ok(file)
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -106,6 +114,17 @@ mod tests {
         assert_eq!(SystemDisk.read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(SystemDisk.is_private(&path).unwrap());
+    }
+
+    #[test]
+    fn a_locked_file_is_not_locked_again_until_the_first_lets_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        SystemDisk.write_atomic(&path, b"key").unwrap();
+        let held = SystemDisk.lock(&path).unwrap();
+        assert!(SystemDisk.lock(&path).is_err());
+        drop(held);
+        SystemDisk.lock(&path).unwrap();
     }
 
     #[test]

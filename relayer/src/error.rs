@@ -219,10 +219,22 @@ pub enum DeploymentError {
 #[non_exhaustive]
 pub enum SignerError {
     /// The file's content is not a key.
-    #[error("the signer's key is not {expected}")]
+    #[error("a signer's key is not {expected}")]
     Key {
         /// What was expected.
         expected: &'static str,
+    },
+    /// Two key files hold the same key: one account would have two owners.
+    #[error("chain.signer_key_files names 0x{signer} twice")]
+    Twice {
+        /// Account, hex.
+        signer: String,
+    },
+    /// Another process on this machine signs with this key file.
+    #[error("the signer's key file {path} is in use by another relayer")]
+    InUse {
+        /// Key file.
+        path: String,
     },
     /// Signing failed.
     #[error("signing failed: {what}")]
@@ -293,6 +305,9 @@ pub enum AdminError {
         /// What happened.
         what: String,
     },
+    /// A transaction is left as it is.
+    #[error(transparent)]
+    Transaction(#[from] TxRefusal),
 }
 
 impl AdminError {
@@ -308,6 +323,7 @@ impl AdminError {
             Self::TooLong { .. } => "too_long",
             Self::Journal(_) => "journal",
             Self::Failed { .. } => "failed",
+            Self::Transaction(refusal) => refusal.code(),
         }
     }
 }
@@ -333,6 +349,111 @@ pub enum AskError {
         /// In words.
         message: String,
     },
+}
+
+/// Why an operator's wish about a transaction was not carried out. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TxRefusal {
+    /// No batch without an end has this number.
+    #[error("batch {batch} is unknown or done")]
+    UnknownBatch {
+        /// Batch.
+        batch: u64,
+    },
+    /// The chain has not been looked at since the start.
+    #[error("the chain has not been seen yet, try again")]
+    ChainNotSeen,
+    /// It has a receipt.
+    #[error("batch {batch} is mined in block {block}")]
+    Mined {
+        /// Batch.
+        batch: u64,
+        /// Block.
+        block: u64,
+    },
+    /// Its nonce is used up; by whom, the next receipts tell.
+    #[error("nonce {nonce} of batch {batch} is consumed already, its receipt is awaited")]
+    NonceConsumed {
+        /// Batch.
+        batch: u64,
+        /// Nonce.
+        nonce: u64,
+    },
+    /// It has no transaction yet.
+    #[error("batch {batch} has no transaction yet")]
+    NothingSent {
+        /// Batch.
+        batch: u64,
+    },
+    /// A lower nonce is what it waits for.
+    #[error("batch {batch} has nonce {nonce} and waits for batch {lowest}: replace that one")]
+    NotLowest {
+        /// Batch.
+        batch: u64,
+        /// Its nonce.
+        nonce: u64,
+        /// The batch with the lowest nonce.
+        lowest: u64,
+    },
+    /// The cap leaves less than the 2 % more that eSpace demands.
+    #[error("batch {batch} cannot be paid better: chain.max_fee_gwei is {} gwei", cap_drip / 1_000_000_000)]
+    AtCap {
+        /// Batch.
+        batch: u64,
+        /// The cap, drip per gas.
+        cap_drip: u128,
+    },
+    /// The signer cannot pay for it.
+    #[error(
+        "batch {batch} needs a balance of {needed_drip} drip with what is in flight, its signer has {balance_drip}"
+    )]
+    CannotPay {
+        /// Batch.
+        batch: u64,
+        /// Balance needed, drip.
+        needed_drip: u128,
+        /// Balance, drip.
+        balance_drip: u128,
+    },
+    /// It is being cancelled.
+    #[error("batch {batch} is being cancelled already; bump it to pay more for that")]
+    CancelledAlready {
+        /// Batch.
+        batch: u64,
+    },
+    /// Its signer's key is not configured.
+    #[error("the key of 0x{signer} is not in chain.signer_key_files")]
+    NoKey {
+        /// Signer, hex.
+        signer: String,
+    },
+    /// Another request is being carried out.
+    #[error("the relayer is busy or stops, try again")]
+    Busy,
+    /// It could not be made durable.
+    #[error("the journal failed")]
+    Journal,
+}
+
+impl TxRefusal {
+    /// What programs go by.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownBatch { .. } => "unknown_batch",
+            Self::ChainNotSeen => "chain_not_seen",
+            Self::Mined { .. } => "mined",
+            Self::NonceConsumed { .. } => "nonce_consumed",
+            Self::NothingSent { .. } => "nothing_sent",
+            Self::NotLowest { .. } => "not_lowest",
+            Self::AtCap { .. } => "at_cap",
+            Self::CannotPay { .. } => "cannot_pay",
+            Self::CancelledAlready { .. } => "cancelled_already",
+            Self::NoKey { .. } => "no_key",
+            Self::Busy => "busy",
+            Self::Journal => "journal",
+        }
+    }
 }
 
 /// Why the daemon did not start, or ended.

@@ -6,7 +6,7 @@ use cip22_wire::message::{BattTelem, Body, Challenge};
 use cip22_wire::{DeviceId, Hash, PublicKey, Sid, Signature};
 
 use crate::journal::Record;
-use crate::journal::record::{AttemptRecord, BatchKind, BatchRecord, StatementKind, StatementRecord};
+use crate::journal::record::{AttemptRecord, BatchKind, BatchRecord, StatementKind, StatementRecord, TxEdit};
 use crate::limits::{RETRY_AFTER_BLOCKS, SUBMISSION_TRIES_MAX};
 use crate::telemetry::battery::Batteries;
 use crate::view::Epoch;
@@ -131,6 +131,10 @@ pub struct Batch {
     pub places: Vec<(Place, u8)>,
     /// Attempts, oldest first.
     pub attempts: Vec<AttemptRecord>,
+    /// Transactions among them that only use up the nonce.
+    pub cancels: Vec<Hash>,
+    /// An operator wants it cancelled.
+    pub cancelled: bool,
     /// Receipt: transaction, block, block hash, success.
     pub mined: Option<(Hash, u64, Hash, bool)>,
     /// Under `safe` in this block, with this success.
@@ -211,6 +215,17 @@ impl State {
             }
             Record::HeadSafe { group, index, epoch, n, head, transaction, block } => {
                 self.apply_head((*group, *index, *epoch), *n, head, (*transaction, *block));
+            }
+            Record::TxEdited { batch, edit, .. } => {
+                if let Some(batch) = self.batches.get_mut(batch) {
+                    batch.cancelled |= *edit == TxEdit::Cancel;
+                }
+            }
+            Record::CancelSubmitted(attempt) => {
+                self.apply_attempt(attempt);
+                if let Some(batch) = self.batches.get_mut(&attempt.batch) {
+                    batch.cancels.push(attempt.transaction);
+                }
             }
             Record::LedgerSafe { battery, seq, fp, .. } => self.batteries.ledger_moved(battery, *seq, *fp),
             Record::Settled { scanned_to } => {
@@ -418,7 +433,15 @@ impl State {
                 }
             }
         }
-        let batch = Batch { record: record.clone(), places, attempts: Vec::new(), mined: None, safe: None };
+        let batch = Batch {
+            record: record.clone(),
+            places,
+            attempts: Vec::new(),
+            cancels: Vec::new(),
+            cancelled: false,
+            mined: None,
+            safe: None,
+        };
         self.batches.insert(record.batch, batch);
         self.set_members(record.batch, MessageState::Batched);
     }

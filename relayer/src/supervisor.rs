@@ -1,6 +1,8 @@
 //! Puts the daemon together, and takes it apart in order.
 
+use std::fs::File;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,18 +18,19 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::admin::operator::Operator;
+use crate::admin::tx::Transactions;
 use crate::admin::{http, socket};
 use crate::chain::espace::EspaceChain;
 use crate::chain::fees::FeePolicy;
-use crate::chain::signer::TransactionSigner;
+use crate::chain::signer::{Account, TransactionSigner};
 use crate::chain::{Chain, SharedChain};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::deployment::Deployment;
 use crate::directory::Directory;
-use crate::disk::SystemDisk;
+use crate::disk::{Disk, SystemDisk};
 use crate::edge::tls;
-use crate::error::ServeError;
+use crate::error::{ServeError, SignerError};
 use crate::gateway::{Gateway, Parts, Settings};
 use crate::gateway_key::{GatewayKey, SiteSecret};
 use crate::journal::Journal;
@@ -38,6 +41,7 @@ use crate::pipeline::accept::{self, AcceptLimits};
 use crate::pipeline::acknowledge::{self, SCANNED_CURSOR};
 use crate::pipeline::batch::{self, BatchSettings};
 use crate::pipeline::confirm::Inclusion;
+use crate::pipeline::dispatch::{Dispatcher, TxRequest};
 use crate::pipeline::submit::{PendingBatch, Submitter, SubmitterSettings};
 use crate::policy::announce;
 use crate::policy::watch::ChainWatcher;
@@ -49,6 +53,8 @@ use crate::view::ChainView;
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for one JSON-RPC call, ms.
 const RPC_TIMEOUT_MS: u64 = 10_000;
+/// Operators' requests about transactions that may wait.
+const TX_REQUESTS_MAX: usize = 16;
 /// Facts and outcomes that may wait.
 const QUEUE_ITEMS_MAX: usize = 1_024;
 
@@ -87,13 +93,18 @@ struct Daemon {
     chain_stop: CancellationToken,
     tasks: JoinSet<()>,
     writer: JoinHandle<()>,
+    /// What operators ask of transactions.
+    tx_requests: mpsc::Sender<TxRequest>,
+    /// Held until the end: no other process on this machine signs with these keys.
+    signer_locks: Vec<File>,
 }
 
 /// What the chain side takes over from the start.
 struct ChainSide {
     chain: SharedChain,
-    signer: TransactionSigner,
+    signers: Vec<TransactionSigner>,
     pending: Vec<PendingBatch>,
+    tx_requests: mpsc::Receiver<TxRequest>,
     view: watch::Sender<ChainView>,
     directory: Arc<ArcSwap<Directory>>,
     from_block: u64,
@@ -107,8 +118,7 @@ impl Daemon {
         let deployment = Arc::new(Deployment::load(&config.chain.deployment_file)?);
         let key = GatewayKey::from_bytes(config.gateway_key(&disk)?.expose())?;
         let site_secret = SiteSecret::new(config.site_secret(&disk)?.into_inner());
-        let signer_key = Zeroizing::new(hex::encode(config.signer_key(&disk)?.expose()));
-        let signer = TransactionSigner::from_hex(&signer_key, deployment.chain_id)?;
+        let (signers, signer_locks) = signers(&disk, &config, deployment.chain_id)?;
         let chain = connect(&config, &deployment, &clock).await?;
 
         let journal: Arc<dyn Journal> = Arc::new(RedbLog::open(&config.journal.path)?);
@@ -133,10 +143,30 @@ impl Daemon {
             stop: stop.clone(),
         }));
         let from_block = scanned_to.saturating_add(1).max(deployment.start_block);
+        let (tx_requests, requests_in) = mpsc::channel(TX_REQUESTS_MAX);
         let (chain_stop, tasks) = (CancellationToken::new(), JoinSet::new());
-        let mut daemon =
-            Self { config, clock, deployment, gateway, journal, stop, chain_stop, tasks, writer };
-        daemon.start_chain_side(ChainSide { chain, signer, pending, view, directory, from_block });
+        let mut daemon = Self {
+            config,
+            clock,
+            deployment,
+            gateway,
+            journal,
+            stop,
+            chain_stop,
+            tasks,
+            writer,
+            tx_requests,
+            signer_locks,
+        };
+        daemon.start_chain_side(ChainSide {
+            chain,
+            signers,
+            pending,
+            tx_requests: requests_in,
+            view,
+            directory,
+            from_block,
+        });
         Ok(daemon)
     }
 
@@ -151,9 +181,20 @@ impl Daemon {
         tasks.spawn(watcher.run(side.view, side.directory, facts, side.from_block, stop.clone()));
         tasks.spawn(announce::run(gateway.clone(), stop.clone()));
         tasks.spawn(acknowledge::run(gateway.clone(), facts_in, outcomes_in, stop.clone()));
-        let settings = submitter_settings(config);
-        let submitter = Submitter::new(side.chain, side.signer, clock.clone(), gateway.clone(), settings);
-        tasks.spawn(submitter.run(batches_in, side.pending, outcomes, stop.clone()));
+        let window_blocks = u64::from(deployment.ring_epochs.saturating_sub(1)) * deployment.epoch_len_blocks;
+        let mut dispatcher = Dispatcher::new(gateway.clone(), clock.clone(), window_blocks);
+        let mut pending = side.pending;
+        for account in accounts(side.signers, &pending) {
+            let address = account.address();
+            let desk = dispatcher.add(address, account.signer().is_some());
+            let own: Vec<PendingBatch>;
+            (own, pending) = pending.into_iter().partition(|batch| batch.signer() == Some(address));
+            let settings = submitter_settings(config);
+            let submitter =
+                Submitter::new(side.chain.clone(), account, clock.clone(), gateway.clone(), settings);
+            tasks.spawn(submitter.run(desk, own, outcomes.clone(), stop.clone()));
+        }
+        tasks.spawn(dispatcher.run(batches_in, pending, side.tx_requests, outcomes, stop.clone()));
         let settings = BatchSettings {
             close_grace_ms: config.batch.close_grace_ms,
             records_max: config.batch.records_max,
@@ -177,6 +218,7 @@ impl Daemon {
             gateway: self.gateway.clone(),
             journal: self.journal.clone(),
             status: status.clone(),
+            transactions: Transactions::new(self.tx_requests.clone()),
         });
         self.tasks.spawn(admin.serve(operator, self.clock.clone(), self.chain_stop.clone()));
         let probes =
@@ -231,6 +273,7 @@ impl Daemon {
         drop(self.gateway);
         // The writer ends when the last handle to it is gone, after it has written what it was given.
         let written = tokio::task::spawn_blocking(move || self.writer.join()).await;
+        drop(self.signer_locks);
         if failed || !matches!(written, Ok(Ok(()))) {
             return Err(ServeError::JournalFailed);
         }
@@ -282,12 +325,54 @@ fn restore(journal: &dyn Journal) -> Result<(State, u64), ServeError> {
     Ok((state, scanned_to))
 }
 
+/// The accounts that pay, each with its key file locked.
+fn signers(
+    disk: &SystemDisk,
+    config: &Config,
+    chain_id: u64,
+) -> Result<(Vec<TransactionSigner>, Vec<File>), ServeError> {
+    let mut signers: Vec<TransactionSigner> = Vec::new();
+    let mut locks = Vec::new();
+    for (secret, path) in config.signer_keys(disk)?.iter().zip(&config.chain.signer_key_files) {
+        let key = Zeroizing::new(hex::encode(secret.expose()));
+        let signer = TransactionSigner::from_hex(&key, chain_id)?;
+        if signers.iter().any(|other| other.address() == signer.address()) {
+            return Err(SignerError::Twice { signer: hex::encode(signer.address()) }.into());
+        }
+        let path = path.display().to_string();
+        let lock = disk.lock(Path::new(&path)).map_err(|_| SignerError::InUse { path })?;
+        signers.push(signer);
+        locks.push(lock);
+    }
+    Ok((signers, locks))
+}
+
+/// The configured signers, and those that the journal has transactions of and that are not configured any more.
+fn accounts(signers: Vec<TransactionSigner>, pending: &[PendingBatch]) -> Vec<Account> {
+    let mut accounts: Vec<Account> = signers.into_iter().map(Account::Signing).collect();
+    for address in pending.iter().filter_map(PendingBatch::signer) {
+        if accounts.iter().all(|account| account.address() != address) {
+            let batches = pending.iter().filter(|batch| batch.signer() == Some(address)).count();
+            let signer = format!("0x{}", hex::encode(address));
+            tracing::error!(
+                signer,
+                batches,
+                "this signer has transactions under way and is not in chain.signer_key_files: they are watched and sent again, but cannot be replaced"
+            );
+            accounts.push(Account::Watched(address));
+        }
+    }
+    accounts
+}
+
 /// Batches that are on disk and not under `safe`, with every attempt made.
 fn pending_batches(state: &State) -> Vec<PendingBatch> {
     let open = state.batches.values().filter(|batch| batch.safe.is_none());
     let pending = open.map(|batch| PendingBatch {
         batch: batch.record.clone(),
         attempts: batch.attempts.clone(),
+        cancels: batch.cancels.clone(),
+        cancelled: batch.cancelled,
         mined: batch.mined.map(|(transaction, block, block_hash, succeeded)| Inclusion {
             transaction,
             block,

@@ -96,24 +96,48 @@ impl Chain {
 
     /// Sends a transaction and waits for its receipt; returns whether it succeeded.
     pub async fn send(&self, from: &Account, to: Address, calldata: Vec<u8>) -> bool {
+        let nonce = self.nonce(address_of(from)).await;
+        let hash =
+            self.broadcast(from, TxEip1559 { nonce, to: to.into(), input: calldata.into(), ..call() }).await;
+        self.receipt_of(hash).await
+    }
+
+    /// Sends value and waits for the receipt.
+    pub async fn transfer(&self, from: &Account, to: Address, value: U256) {
+        let nonce = self.nonce(address_of(from)).await;
+        let transaction = TxEip1559 { nonce, to: to.into(), value, gas_limit: 21_000, ..call() };
+        let hash = self.broadcast(from, transaction).await;
+        assert!(self.receipt_of(hash).await, "the transfer succeeds");
+    }
+
+    /// Hands the node a transfer of nothing to oneself with this nonce and fee, and waits for nothing: its hash.
+    pub async fn use_nonce(&self, from: &Account, nonce: u64, max_fee_per_gas: u128) -> B256 {
+        let to = address_of(from).into();
+        self.broadcast(from, TxEip1559 { nonce, to, gas_limit: 21_000, max_fee_per_gas, ..call() }).await
+    }
+
+    /// Executed nonce of an account.
+    pub async fn nonce(&self, account: Address) -> u64 {
+        self.provider.get_transaction_count(account).await.expect("the node answers")
+    }
+
+    /// Whether the node knows a transaction, in its pool or in a block.
+    pub async fn knows(&self, transaction: B256) -> bool {
+        self.provider.get_transaction_by_hash(transaction).await.expect("the node answers").is_some()
+    }
+
+    async fn broadcast(&self, from: &Account, mut transaction: TxEip1559) -> B256 {
         let signer: PrivateKeySigner = from.key.parse().expect("a valid key");
-        let nonce = self.provider.get_transaction_count(signer.address()).await.expect("the node answers");
-        let mut transaction = TxEip1559 {
-            chain_id: 1235,
-            nonce,
-            gas_limit: 3_000_000,
-            max_fee_per_gas: 60_000_000_000,
-            max_priority_fee_per_gas: 1_000_000_000,
-            to: to.into(),
-            value: U256::ZERO,
-            access_list: Default::default(),
-            input: calldata.into(),
-        };
         let signature = signer.sign_transaction_sync(&mut transaction).expect("signs");
         let envelope: TxEnvelope = transaction.into_signed(signature).into();
         let hash = *envelope.tx_hash();
         let _ =
             self.provider.send_raw_transaction(&envelope.encoded_2718()).await.expect("accepted by the node");
+        hash
+    }
+
+    /// Waits for a receipt; returns whether the transaction succeeded.
+    pub async fn receipt_of(&self, hash: B256) -> bool {
         for _ in 0..POLLS_MAX {
             if let Some(receipt) =
                 self.provider.get_transaction_receipt(hash).await.expect("the node answers")
@@ -130,6 +154,19 @@ impl Chain {
         let filter = Filter::new().address(self.verifier).from_block(0);
         let logs = self.provider.get_logs(&filter).await.expect("the node answers");
         logs.iter().filter_map(decode_head).collect()
+    }
+
+    /// Who paid for each head, and the transaction, in the order of [`Chain::recorded`].
+    pub async fn payers(&self) -> Vec<(Address, B256)> {
+        let filter = Filter::new().address(self.verifier).from_block(0);
+        let logs = self.provider.get_logs(&filter).await.expect("the node answers");
+        let mut payers = Vec::new();
+        for log in logs.iter().filter(|log| decode_head(log).is_some()) {
+            let hash = log.transaction_hash.expect("a mined log");
+            let receipt = self.provider.get_transaction_receipt(hash).await.expect("the node answers");
+            payers.push((receipt.expect("its receipt").from, hash));
+        }
+        payers
     }
 
     /// Number of successful heads for one pile and epoch.
@@ -185,6 +222,26 @@ impl Chain {
             pause().await;
         }
         panic!("the ledger never showed record {seq}");
+    }
+}
+
+/// Address of an account.
+pub fn address_of(account: &Account) -> Address {
+    account.address.parse().expect("an address")
+}
+
+/// A call with what all calls have in common.
+fn call() -> TxEip1559 {
+    TxEip1559 {
+        chain_id: 1235,
+        nonce: 0,
+        gas_limit: 3_000_000,
+        max_fee_per_gas: 60_000_000_000,
+        max_priority_fee_per_gas: 1_000_000_000,
+        to: TxKind::Create,
+        value: U256::ZERO,
+        access_list: Default::default(),
+        input: Bytes::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use alloy::primitives::keccak256;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -36,6 +37,8 @@ pub enum Behaviour {
     Error(i64, &'static str),
     /// This result; the node is not asked. For `eth_sendRawTransaction`, a transaction that is accepted and forgotten.
     Answer(Value),
+    /// Success for `eth_sendRawTransaction`, with the transaction's hash, and the bytes are forgotten.
+    Swallow,
     /// The node's answer, changed.
     Rewrite(Rewrite),
 }
@@ -177,6 +180,13 @@ impl Shared {
                 Behaviour::Answer(result) => {
                     return Ok(json!({ "jsonrpc": "2.0", "id": call["id"], "result": result }));
                 }
+                Behaviour::Swallow => {
+                    let raw = call["params"][0]
+                        .as_str()
+                        .and_then(|raw| raw.parse::<alloy::primitives::Bytes>().ok());
+                    let hash = keccak256(raw.expect("signed bytes"));
+                    return Ok(json!({ "jsonrpc": "2.0", "id": call["id"], "result": hash }));
+                }
                 Behaviour::Rewrite(change) => {
                     let answer = self.ask_node(call).await?;
                     return Ok(change(&call["params"], answer));
@@ -227,6 +237,7 @@ impl fmt::Debug for Behaviour {
             Self::Reset => "Reset",
             Self::Error(..) => "Error",
             Self::Answer(_) => "Answer",
+            Self::Swallow => "Swallow",
             Self::Rewrite(_) => "Rewrite",
         })
     }

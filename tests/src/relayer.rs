@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::node::Node;
+use crate::node::{Account, Node};
 use crate::snapshot::{Snapshot, program};
 
 /// A running relayer. It ends with this value.
@@ -38,7 +38,8 @@ pub struct Launch {
     fleet: PathBuf,
     deployment: PathBuf,
     rpc_url: String,
-    signer_key: String,
+    accounts: Vec<Account>,
+    signer_keys: Vec<String>,
     /// Failpoint at which it kills itself: `name`, or `name=K` for its K-th pass.
     pub failpoint: Option<String>,
     /// Settings by environment, over the file.
@@ -53,7 +54,8 @@ impl Launch {
             fleet: snapshot.fleet(),
             deployment: snapshot.deployment(),
             rpc_url: node.info.rpc_url.clone(),
-            signer_key: node.info.account("relayer-1").key.clone(),
+            accounts: node.info.accounts.clone(),
+            signer_keys: vec![node.info.account("relayer-1").key.clone()],
             failpoint: None,
             env: Vec::new(),
         }
@@ -62,6 +64,19 @@ impl Launch {
     /// With this failpoint armed.
     pub fn failing_at(mut self, failpoint: &str) -> Self {
         self.failpoint = Some(failpoint.to_owned());
+        self
+    }
+
+    /// With the accounts of these roles as its signers.
+    pub fn with_signers(self, roles: &[&str]) -> Self {
+        let account = |role: &&str| self.accounts.iter().find(|account| account.role == *role);
+        let signer_keys = roles.iter().map(|role| account(role).expect("a known role").key.clone()).collect();
+        Self { signer_keys, ..self }
+    }
+
+    /// With one more signer, by its secret key.
+    pub fn and_signer(mut self, key: &str) -> Self {
+        self.signer_keys.push(key.to_owned());
         self
     }
 
@@ -109,17 +124,22 @@ impl Launch {
     #[allow(clippy::disallowed_methods, reason = "scenarios work on real files")]
     fn write_files(&self) -> PathBuf {
         let config = self.dir.join("relayer.toml");
-        let key_file = self.dir.join("signer.key");
-        std::fs::write(&key_file, self.signer_key.trim_start_matches("0x")).expect("key file");
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&key_file, private).expect("permissions");
+        let mut signers = Vec::new();
+        for (number, key) in self.signer_keys.iter().enumerate() {
+            let name = format!("signer-{number}.key");
+            let key_file = self.dir.join(&name);
+            std::fs::write(&key_file, key.trim_start_matches("0x")).expect("key file");
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&key_file, private).expect("permissions");
+            signers.push(name);
+        }
         let fleet = self.fleet.display();
         let text = format!(
             "[gateway]\ncertificate = \"{fleet}/pki/gateway.pem\"\ncertificate_key = \"{fleet}/pki/gateway.key\"\n\
              root = \"{fleet}/pki/root.pem\"\ngateway_key_file = \"{fleet}/gateway.key\"\nsite_secret_file = \"{fleet}/site.secret\"\n\
              open_charges_per_device_max = 8\n\
              [journal]\npath = \"journal.redb\"\n\
-             [chain]\nendpoint = \"{rpc}\"\ndeployment_file = \"{deployment}\"\nsigner_key_file = \"signer.key\"\npoll_interval_ms = 100\n\
+             [chain]\nendpoint = \"{rpc}\"\ndeployment_file = \"{deployment}\"\nsigner_key_files = {signers:?}\npoll_interval_ms = 100\n\
              [admin]\nsocket = \"admin.sock\"\n[log]\nfilter = \"info\"\n",
             rpc = self.rpc_url,
             deployment = self.deployment.display(),
@@ -135,6 +155,43 @@ impl Relayer {
         let mut command = Command::new(program("relayer"));
         command.arg("--config").arg(&self.config).args(["status", "--json"]);
         serde_json::from_str(&crate::node::run(&mut command)).expect("status is JSON")
+    }
+
+    /// Runs `relayer` with these arguments beside it; returns what it printed, or what it said was wrong.
+    pub fn command(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(program("relayer"));
+        let output = command.arg("--config").arg(&self.config).args(arguments).output().expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// The batches under way, as `relayer tx list --json` prints them.
+    pub fn transactions(&self) -> Vec<Value> {
+        let printed = self.command(&["tx", "list", "--json"]).expect("the relayer answers");
+        serde_json::from_str(&printed).expect("a list in JSON")
+    }
+
+    /// Waits until a batch under way is as wanted; returns it.
+    pub async fn wait_for_transaction(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..POLLS_MAX {
+            if let Some(found) = self.transactions().into_iter().find(&wanted) {
+                return found;
+            }
+            pause().await;
+        }
+        panic!("never seen; at last: {:#?}", self.transactions());
+    }
+
+    /// The sum of a metric over all its labels; 0 if it was never touched.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let url = format!("http://{}/metrics", self.ready.http_listen);
+        let text = reqwest::get(url).await.expect("metrics are served").text().await.expect("as text");
+        let samples = text.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let series = series.split_once('{').map_or(series, |(series, _)| series);
+            (series == name).then(|| value.parse::<f64>().expect("a number"))
+        });
+        samples.sum()
     }
 
     /// SIGKILL.
@@ -178,4 +235,12 @@ impl Drop for Relayer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Looks at a process of ours before a scenario gives up.
+const POLLS_MAX: u32 = 600;
+
+#[allow(clippy::disallowed_methods, reason = "another process is watched, there is no event to await")]
+async fn pause() {
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
 }

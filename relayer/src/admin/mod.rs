@@ -10,4 +10,5 @@ pub mod operator;
 pub mod policy;
 pub mod request;
 pub mod socket;
+pub mod tx;
 pub mod why;

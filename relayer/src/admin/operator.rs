@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::request::Request;
+use super::tx::Transactions;
 use super::{devices, policy, why};
 use crate::error::AdminError;
 use crate::gateway::Gateway;
 use crate::journal::Journal;
+use crate::journal::record::TxEdit;
 use crate::status::Status;
 
 /// Carries out requests.
@@ -29,6 +31,8 @@ pub struct Operator {
     pub journal: Arc<dyn Journal>,
     /// Everything at a glance.
     pub status: Arc<Status>,
+    /// Transactions.
+    pub transactions: Transactions,
 }
 
 #[async_trait]
@@ -40,6 +44,9 @@ impl Commands for Operator {
             Request::Device { device } => devices::one(&self.gateway, &device),
             Request::Policy => Ok(policy::all(&self.gateway)),
             Request::Why { sid } => why::handle(&self.gateway, Arc::clone(&self.journal), &sid).await,
+            Request::TxList => self.transactions.list().await,
+            Request::TxBump { batch } => self.transactions.edit(batch, TxEdit::Bump).await,
+            Request::TxCancel { batch } => self.transactions.edit(batch, TxEdit::Cancel).await,
         }
     }
 }

@@ -38,10 +38,23 @@ pub enum Request {
         /// Ticket: 32 hex digits.
         sid: String,
     },
+    /// Every batch without an end, with its transaction.
+    TxList,
+    /// A better paid attempt for a batch, at once.
+    TxBump {
+        /// Batch.
+        batch: u64,
+    },
+    /// A batch's nonce for a transfer of nothing; its members are planned again.
+    TxCancel {
+        /// Batch.
+        batch: u64,
+    },
 }
 
 /// Every command of [`Request`], as it is written on the socket.
-const COMMANDS: &[&str] = &["status", "devices", "device", "policy", "why"];
+const COMMANDS: &[&str] =
+    &["status", "devices", "device", "policy", "why", "tx_list", "tx_bump", "tx_cancel"];
 
 /// Most devices in one answer.
 pub const DEVICES_PER_PAGE_MAX: usize = 500;
@@ -55,6 +68,8 @@ impl Request {
             }
             // The journal is read from its beginning.
             Self::Why { .. } => Duration::from_secs(120),
+            // A submitter finishes the calls under way first, each of which has a timeout.
+            Self::TxList | Self::TxBump { .. } | Self::TxCancel { .. } => Duration::from_secs(30),
         }
     }
 
@@ -119,6 +134,9 @@ mod tests {
             Request::Device { device: "0xab".to_owned() },
             Request::Policy,
             Request::Why { sid: "00".repeat(16) },
+            Request::TxList,
+            Request::TxBump { batch: 7 },
+            Request::TxCancel { batch: 7 },
         ]
     }
 

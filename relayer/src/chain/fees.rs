@@ -32,11 +32,12 @@ pub struct Fees {
 }
 
 impl FeePolicy {
-    /// Fees of a first attempt: twice the base fee and the tip, so that six full blocks in a row cannot price it out; never below
-    /// `floor`, the highest fee of those in flight, because eSpace packs a nonce only if it pays no less than the one before.
+    /// Fees of a first attempt: twice the base fee and the tip, so that six full blocks in a row cannot price it out; not below
+    /// `floor`, the highest fee of those in flight, because eSpace packs a nonce into the same block only if it pays no less than the
+    /// one before. The floor counts up to twice today's offer: otherwise one that was replaced up to the cap would keep all later ones there.
     pub fn initial(&self, base_fee: u128, floor: u128) -> Fees {
-        let wanted = base_fee.saturating_mul(2).saturating_add(self.tip_per_gas);
-        self.capped(wanted.max(MIN_FEE_PER_GAS).max(floor), self.tip_per_gas)
+        let wanted = base_fee.saturating_mul(2).saturating_add(self.tip_per_gas).max(MIN_FEE_PER_GAS);
+        self.capped(wanted.max(floor.min(wanted.saturating_mul(2))), self.tip_per_gas)
     }
 
     /// Fees of a replacement: a tenth more than before, or today's price if that is higher. `None` when the cap leaves less than the
@@ -68,6 +69,12 @@ pub fn gas_limit(estimate: u64, calldata_bytes: usize) -> Option<u64> {
     (estimate <= MAX_GAS_LIMIT && demanded <= MAX_GAS_LIMIT).then(|| limit.min(MAX_GAS_LIMIT))
 }
 
+/// The least that any call with so much calldata can have as its limit.
+pub fn least_gas(calldata_bytes: usize) -> u64 {
+    let bytes = u64::try_from(calldata_bytes).unwrap_or(u64::MAX);
+    bytes.saturating_mul(GAS_LIMIT_PER_CALLDATA_BYTE).max(BASE_GAS)
+}
+
 /// Gas that eSpace charges for a transaction.
 pub fn charged_gas(gas_used: u64, gas_limit: u64) -> u64 {
     gas_used.max(gas_limit - gas_limit / 4)
@@ -85,7 +92,12 @@ mod tests {
         assert_eq!(POLICY.initial(30 * GDRIP, 0).max_fee_per_gas, 61 * GDRIP);
         assert_eq!(POLICY.initial(1, 0).max_fee_per_gas, MIN_FEE_PER_GAS);
         assert_eq!(POLICY.initial(80 * GDRIP, 0).max_fee_per_gas, 100 * GDRIP);
-        assert_eq!(POLICY.initial(1, 70 * GDRIP).max_fee_per_gas, 70 * GDRIP, "no less than those before it");
+        assert_eq!(
+            POLICY.initial(20 * GDRIP, 70 * GDRIP).max_fee_per_gas,
+            70 * GDRIP,
+            "no less than those before"
+        );
+        assert_eq!(POLICY.initial(1, 70 * GDRIP).max_fee_per_gas, 2 * MIN_FEE_PER_GAS, "within reason");
     }
 
     #[test]

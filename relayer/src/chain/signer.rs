@@ -76,6 +76,33 @@ impl TransactionSigner {
     }
 }
 
+/// An account that has transactions of ours under way.
+#[derive(Debug)]
+pub enum Account {
+    /// Its key is configured.
+    Signing(TransactionSigner),
+    /// Its key is not configured any more: what is stored is sent and judged, nothing new is signed.
+    Watched(Address),
+}
+
+impl Account {
+    /// Its address.
+    pub fn address(&self) -> Address {
+        match self {
+            Self::Signing(signer) => signer.address(),
+            Self::Watched(address) => *address,
+        }
+    }
+
+    /// Its key, if configured.
+    pub fn signer(&self) -> Option<&TransactionSigner> {
+        match self {
+            Self::Signing(signer) => Some(signer),
+            Self::Watched(_) => None,
+        }
+    }
+}
+
 impl fmt::Debug for TransactionSigner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter

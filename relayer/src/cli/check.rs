@@ -24,7 +24,7 @@ pub(super) fn all(disk: &dyn Disk, config: &Config) -> Vec<(&'static str, Outcom
         ("configuration", Ok("valid".into())),
         ("gateway key", gateway_key(disk, config).map(|key| format!("0x{}", hex::encode(key.address())))),
         ("site secret", config.site_secret(disk).map(|_| "readable".into()).map_err(Into::into)),
-        ("signer key", signer(disk, config)),
+        ("signer keys", signers(disk, config)),
         ("certificates", certificates(disk, config)),
         ("deployment", deployment(config)),
         ("journal", journal(disk, config)),
@@ -35,9 +35,16 @@ fn gateway_key(disk: &dyn Disk, config: &Config) -> Result<GatewayKey, Box<dyn E
     Ok(GatewayKey::from_bytes(config.gateway_key(disk)?.expose())?)
 }
 
-fn signer(disk: &dyn Disk, config: &Config) -> Outcome {
-    let key = GatewayKey::from_bytes(config.signer_key(disk)?.expose())?;
-    Ok(format!("0x{}", hex::encode(key.address())))
+fn signers(disk: &dyn Disk, config: &Config) -> Outcome {
+    let mut addresses = Vec::new();
+    for key in config.signer_keys(disk)? {
+        let address = format!("0x{}", hex::encode(GatewayKey::from_bytes(key.expose())?.address()));
+        if addresses.contains(&address) {
+            return Err(format!("chain.signer_key_files names {address} twice").into());
+        }
+        addresses.push(address);
+    }
+    Ok(addresses.join(" "))
 }
 
 /// Files parse, key and certificate belong together, the leaf is in date and names our address, and a pile that trusts `root`
@@ -155,9 +162,16 @@ mod tests {
     fn missing_files_each_fail_their_own_check() {
         let site = Site::new(|_| {});
         std::fs::remove_file(&site.config.gateway.site_secret_file).unwrap();
-        std::fs::remove_file(&site.config.chain.signer_key_file).unwrap();
+        std::fs::remove_file(&site.config.chain.signer_key_files[0]).unwrap();
         std::fs::remove_file(&site.config.chain.deployment_file).unwrap();
-        assert_eq!(site.failures(), ["site secret", "signer key", "deployment"]);
+        assert_eq!(site.failures(), ["site secret", "signer keys", "deployment"]);
+    }
+
+    #[test]
+    fn a_signer_named_twice_fails() {
+        let mut site = Site::new(|_| {});
+        site.config.chain.signer_key_files.push(site.config.chain.signer_key_files[0].clone());
+        assert_eq!(site.failures(), ["signer keys"]);
     }
 
     #[test]
@@ -184,7 +198,7 @@ mod tests {
             config.gateway.certificate_key = at("gateway-tls.key");
             config.gateway.gateway_key_file = at("gateway.key");
             config.gateway.site_secret_file = at("site.key");
-            config.chain.signer_key_file = at("signer.key");
+            config.chain.signer_key_files = vec![at("signer.key")];
             config.chain.deployment_file = at("deployment.json");
             config.journal.path = at("journal.redb");
 
@@ -204,7 +218,7 @@ mod tests {
             for path in [
                 &config.gateway.gateway_key_file,
                 &config.gateway.site_secret_file,
-                &config.chain.signer_key_file,
+                &config.chain.signer_key_files[0],
             ] {
                 write(path, &"01".repeat(32));
             }

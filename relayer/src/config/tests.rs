@@ -135,7 +135,7 @@ fn a_key_file_of_another_length_is_refused_without_showing_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     SystemDisk.write_atomic(&path, b"abcdef").unwrap();
-    let error = Secret::read(&SystemDisk, "chain.signer_key_file", &path, false).unwrap_err();
+    let error = Secret::read(&SystemDisk, "chain.signer_key_files", &path, false).unwrap_err();
     assert!(matches!(error, ConfigError::NotHex { .. }));
     assert!(!chain(&error).contains("abcdef"));
 }

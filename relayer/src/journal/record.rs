@@ -154,6 +154,27 @@ pub enum Record {
     ChargeHeld(ChargeRecord),
     /// Everything of earlier epochs is forgotten, but for what the Held records before this one say.
     Pruned(PrunedRecord),
+    /// What an operator wanted of a batch's transaction.
+    TxEdited {
+        /// Batch.
+        batch: u64,
+        /// The edit.
+        edit: TxEdit,
+        /// When, Unix ms.
+        unix_ms: u64,
+    },
+    /// An attempt that only uses up the batch's nonce, before its first broadcast.
+    CancelSubmitted(AttemptRecord),
+}
+
+/// What an operator may want of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TxEdit {
+    /// A better paid attempt at once.
+    Bump,
+    /// Its nonce goes to a transfer of nothing to oneself; the members are planned again.
+    Cancel,
 }
 
 /// A statement that a pile signed.

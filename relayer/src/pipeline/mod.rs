@@ -9,6 +9,7 @@
 //! | [`grant`] | the local decision: a bounded credit |
 //! | [`journal`] | durable before any answer leaves |
 //! | [`batch`] | what goes to the chain next |
+//! | [`dispatch`] | which signer carries which batch |
 //! | [`submit`] | nonce, fees, signed bytes, broadcast |
 //! | [`confirm`] | receipts until `safe` |
 //! | [`acknowledge`] | what the chain shows, told to the piles |
@@ -21,6 +22,7 @@ pub mod challenge;
 pub mod charge;
 pub mod confirm;
 pub mod decode;
+pub mod dispatch;
 pub mod grant;
 pub mod journal;
 pub mod submit;

@@ -4,20 +4,36 @@
 //! it, one effect after the other. An attempt's nonce, fees and signed bytes are durable before its first broadcast, so a nonce that
 //! the chain could see always has bytes that can be sent again, and a batch keeps its nonce until it is mined.
 
+pub mod capacity;
+mod edit;
 mod run;
+mod tracked;
 
 use std::collections::BTreeMap;
 
 use cip22_wire::{Address, Hash};
 
-pub use self::run::{RecordSink, Submitter};
+use self::capacity::InFlight;
+pub use self::edit::{TxDone, TxLine, TxRefusal};
+pub use self::run::{Desk, Notice, Order, RecordSink, SignerReport, Submitter};
+pub(super) use self::run::{label, log_outcome};
+use self::tracked::Tracked;
 use super::confirm::{Inclusion, Sighting, Verdict, judge};
 use crate::chain::fees::{FeePolicy, Fees, charged_gas};
 use crate::journal::Record;
 use crate::journal::record::{AttemptRecord, BatchKind, BatchRecord};
 
-/// Most batches with an attempt that is not mined. eSpace packs at most 50 transactions and 3,000,000 gas of one sender in a block.
-const IN_FLIGHT_MAX: usize = 16;
+/// eSpace takes nonces below the account's own plus this many.
+const NONCE_WINDOW: u64 = 2_000;
+
+/// Most batches that get a nonce between two looks at the chain.
+const PLANS_PER_LOOK_MAX: usize = 16;
+
+/// Most of these that failed before: what cannot be planned does not hold up what can.
+const RETRIED_PLANS_PER_LOOK_MAX: usize = 2;
+
+/// A batch whose gas could not be estimated is asked about again after this many blocks.
+const PLAN_RETRY_BLOCKS: u64 = 5;
 
 /// A receipt that waits for `safe` is looked at again after this many blocks.
 const RECHECK_BLOCKS: u64 = 10;
@@ -42,8 +58,24 @@ pub struct PendingBatch {
     pub batch: BatchRecord,
     /// Its attempts, oldest first.
     pub attempts: Vec<AttemptRecord>,
+    /// Those of them that do not carry the batch: self-transfers that only use up its nonce.
+    pub cancels: Vec<Hash>,
+    /// An operator wants it cancelled.
+    pub cancelled: bool,
     /// Its receipt, if one was seen and not lost again.
     pub mined: Option<Inclusion>,
+}
+
+impl PendingBatch {
+    /// The account whose transaction it has under way, if it has one.
+    pub fn signer(&self) -> Option<Address> {
+        self.attempts.last().map(|newest| newest.signer)
+    }
+
+    /// A batch that was just cut.
+    pub fn new(batch: BatchRecord) -> Self {
+        Self { batch, attempts: Vec::new(), cancels: Vec::new(), cancelled: false, mined: None }
+    }
 }
 
 /// How a batch ended.
@@ -55,6 +87,8 @@ pub struct BatchOutcome {
     pub kind: BatchKind,
     /// Whether the call succeeded, in a block that `safe` covers.
     pub succeeded: bool,
+    /// Whether it ended as an operator wanted: its call was not carried out.
+    pub cancelled: bool,
     /// The transaction; `None` if the batch ended without one: it would revert, does not fit, or expired unsent.
     pub transaction: Option<Hash>,
     /// Its block, 0 without a transaction.
@@ -76,6 +110,8 @@ pub struct Observation {
     pub safe: u64,
     /// The signer's executed nonce at `latest`.
     pub nonce: u64,
+    /// Its balance at `latest`, drip.
+    pub balance: u128,
     /// Base fee of the newest block, drip per gas.
     pub base_fee: u128,
     /// Answers to [`Submissions::questions`], by batch; those that failed are left out.
@@ -85,8 +121,8 @@ pub struct Observation {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A batch was cut and is durable.
-    Cut(BatchRecord),
+    /// A batch is this signer's to carry.
+    Taken(PendingBatch),
     /// The chain was looked at.
     Observed(Observation),
     /// A batch's gas limit is known.
@@ -95,6 +131,11 @@ pub enum Event {
         batch: u64,
         /// Gas limit.
         gas_limit: u64,
+    },
+    /// A batch's gas could not be estimated.
+    Unplanned {
+        /// Batch.
+        batch: u64,
     },
     /// The node says that a batch's call reverts, or no transaction can hold it.
     Impossible {
@@ -108,7 +149,7 @@ pub enum Event {
 /// What to do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Estimate the batch's gas; answer with `Planned` or `Impossible`, or not at all: it is asked again.
+    /// Estimate the batch's gas; answer with `Planned`, `Impossible` or `Unplanned`.
     Plan {
         /// Batch.
         batch: u64,
@@ -126,6 +167,29 @@ pub enum Effect {
     Append(Record),
     /// Tell the outcome, once everything before is durable.
     Report(BatchOutcome),
+    /// Give a batch back that holds no nonce: this signer cannot carry it now.
+    Return {
+        /// The batch.
+        pending: PendingBatch,
+        /// What carrying it takes at the most, drip; 0 if that is not the reason.
+        needed_drip: u128,
+    },
+    /// Tell that someone else's transaction used a nonce of ours, under `safe`.
+    NonceTaken {
+        /// Batch that had it.
+        batch: u64,
+        /// Nonce.
+        nonce: u64,
+    },
+}
+
+/// What an attempt does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptKind {
+    /// Carries the batch.
+    Carry,
+    /// Uses up the nonce by a transfer of nothing to oneself.
+    Cancel,
 }
 
 /// An attempt to be signed.
@@ -133,6 +197,8 @@ pub enum Effect {
 pub struct AttemptPlan {
     /// Batch.
     pub batch: u64,
+    /// What it does.
+    pub kind: AttemptKind,
     /// Nonce.
     pub nonce: u64,
     /// Attempt, 1 for the first.
@@ -154,76 +220,35 @@ pub struct Question {
     pub known: Option<Inclusion>,
 }
 
-#[derive(Debug, Clone)]
-struct Tracked {
-    batch: BatchRecord,
-    attempts: Vec<AttemptRecord>,
-    mined: Option<Inclusion>,
-    /// `latest` when the newest attempt was last sent; `None` to send it at the next observation.
-    broadcast_at: Option<u64>,
-    /// `latest` when the newest attempt was made.
-    attempted_at: u64,
-    /// `latest` when the nonce was first seen consumed while none of our transactions had a receipt.
-    consumed_at: Option<u64>,
-    /// The nonce went to somebody else's transaction: a new one is needed.
-    nonce_lost: bool,
-    /// `latest` when the known receipt was last looked at.
-    checked_at: u64,
-}
-
 /// Every batch of one signer that has no end yet.
 #[derive(Debug)]
 pub struct Submissions {
     settings: SubmitterSettings,
     signer: Address,
+    /// Without its key, what is stored is sent and judged, and nothing new is made.
+    can_sign: bool,
     batches: BTreeMap<u64, Tracked>,
     /// Highest nonce that durable bytes hold.
     stored_nonce: Option<u64>,
     /// An attempt was planned and is not durable yet: no other nonce is given out meanwhile.
-    signing: Option<u64>,
+    signing: Option<(u64, AttemptKind)>,
+    /// The oldest batch did not fit: those after it wait, until the next look at the chain.
+    full: bool,
     seen: Option<Observation>,
 }
 
-impl Tracked {
-    fn new(batch: BatchRecord) -> Self {
-        Self {
-            batch,
-            attempts: Vec::new(),
-            mined: None,
-            broadcast_at: None,
-            attempted_at: 0,
-            consumed_at: None,
-            nonce_lost: false,
-            checked_at: 0,
-        }
-    }
-
-    fn nonce(&self) -> Option<u64> {
-        self.attempts.last().map(|attempt| attempt.nonce)
-    }
-
-    fn needs_nonce(&self) -> bool {
-        self.mined.is_none() && (self.attempts.is_empty() || self.nonce_lost)
-    }
-
-    fn in_flight(&self) -> bool {
-        self.mined.is_none() && !self.attempts.is_empty() && !self.nonce_lost
-    }
-}
-
 impl Submissions {
-    /// Nothing under way.
-    pub fn new(signer: Address, settings: SubmitterSettings) -> Self {
-        Self { settings, signer, batches: BTreeMap::new(), stored_nonce: None, signing: None, seen: None }
-    }
-
-    /// Takes up what the journal holds. The next observation sends every stored attempt that is not mined again.
-    pub fn restore(&mut self, pending: Vec<PendingBatch>) {
-        for PendingBatch { batch, attempts, mined } in pending {
-            for attempt in attempts.iter().filter(|attempt| attempt.signer == self.signer) {
-                self.stored_nonce = self.stored_nonce.max(Some(attempt.nonce));
-            }
-            self.batches.insert(batch.batch, Tracked { attempts, mined, ..Tracked::new(batch) });
+    /// Nothing under way. Without the signer's key (`can_sign`), batches that need a new attempt are given back.
+    pub fn new(signer: Address, can_sign: bool, settings: SubmitterSettings) -> Self {
+        Self {
+            settings,
+            signer,
+            can_sign,
+            batches: BTreeMap::new(),
+            stored_nonce: None,
+            signing: None,
+            full: false,
+            seen: None,
         }
     }
 
@@ -240,6 +265,42 @@ impl Submissions {
     /// A batch without an end.
     pub fn batch(&self, batch: u64) -> Option<&BatchRecord> {
         self.batches.get(&batch).map(|tracked| &tracked.batch)
+    }
+
+    /// Whether a plan made now could lead to an attempt.
+    pub fn has_room(&self) -> bool {
+        !self.full && self.signing.is_none()
+    }
+
+    /// What waits for the chain to execute it.
+    pub fn in_flight(&self) -> InFlight {
+        self.batches
+            .values()
+            .filter(|tracked| tracked.in_flight())
+            .filter_map(|t| t.attempts.last())
+            .collect()
+    }
+
+    /// The room left, with what waits for its first nonce counted by the least it can take.
+    pub fn room(&self) -> InFlight {
+        let waiting =
+            self.batches.values().filter(|tracked| tracked.needs_nonce() && tracked.plan_failed_at.is_none());
+        waiting.fold(self.in_flight(), |used, tracked| used.with_call(&tracked.batch.calldata)).room()
+    }
+
+    /// The balance as last seen, less what everything in flight may cost, drip.
+    pub fn spendable_drip(&self) -> u128 {
+        self.seen.as_ref().map_or(0, |now| now.balance.saturating_sub(self.in_flight().cost_drip))
+    }
+
+    /// What a first attempt would offer now, drip per gas; 0 before the first look at the chain.
+    pub fn max_fee_now(&self) -> u128 {
+        self.seen.as_ref().map_or(0, |now| self.settings.fees.initial(now.base_fee, 0).max_fee_per_gas)
+    }
+
+    /// Newest executed block as last seen; `None` before the first look at the chain.
+    pub fn latest(&self) -> Option<u64> {
+        self.seen.as_ref().map(|now| now.latest)
     }
 
     /// What to look up at these heads, given the signer's executed nonce: a transaction whose nonce is not consumed has no receipt.
@@ -267,15 +328,29 @@ impl Submissions {
     /// Takes in what happened and tells what to do, in order.
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
         match event {
-            Event::Cut(batch) => {
-                self.batches.entry(batch.batch).or_insert_with(|| Tracked::new(batch));
+            Event::Taken(pending) => {
+                self.take(pending);
                 Vec::new()
             }
             Event::Observed(observation) => self.observed(observation),
             Event::Planned { batch, gas_limit } => self.planned(batch, gas_limit).into_iter().collect(),
+            Event::Unplanned { batch } => {
+                if let Some(tracked) = self.batches.get_mut(&batch) {
+                    tracked.plan_failed_at = self.seen.as_ref().map(|now| now.latest);
+                }
+                Vec::new()
+            }
             Event::Impossible { batch } => self.ended_unsent(batch).into_iter().collect(),
             Event::Durable(attempt) => self.durable(attempt),
         }
+    }
+
+    /// Takes a batch over. What it has in signed bytes is sent at the next observation, unless it is mined.
+    fn take(&mut self, pending: PendingBatch) {
+        for attempt in pending.attempts.iter().filter(|attempt| attempt.signer == self.signer) {
+            self.stored_nonce = self.stored_nonce.max(Some(attempt.nonce));
+        }
+        self.batches.entry(pending.batch.batch).or_insert_with(|| Tracked::new(pending, self.signer));
     }
 
     fn observed(&mut self, mut observation: Observation) -> Vec<Effect> {
@@ -292,6 +367,7 @@ impl Submissions {
             self.sighted(batch, &sighting, &observation, &mut appends, &mut reports);
         }
         self.seen = Some(observation);
+        self.full = false;
         let mut effects = appends;
         effects.append(&mut reports);
         effects.extend(self.rebroadcasts());
@@ -310,7 +386,7 @@ impl Submissions {
     ) {
         let Some(tracked) = self.batches.get_mut(&batch) else { return };
         tracked.checked_at = now.latest;
-        let verdict = judge(tracked.mined.as_ref(), sighting, now.safe);
+        let verdict = judge(tracked.mined.as_ref(), &tracked.without_cancels(sighting), now.safe);
         match verdict {
             Verdict::Unknown => {
                 let consumed = tracked.nonce().is_some_and(|ours| now.nonce > ours);
@@ -318,6 +394,9 @@ impl Submissions {
                     // Somebody else used the key. Only once `safe` covers that use is it certain not to be ours.
                     let since = *tracked.consumed_at.get_or_insert(now.latest);
                     tracked.nonce_lost = now.safe >= since;
+                    if let (true, Some(nonce)) = (tracked.nonce_lost, tracked.nonce()) {
+                        reports.push(Effect::NonceTaken { batch, nonce });
+                    }
                 }
             }
             Verdict::Mined(inclusion, _) => {
@@ -341,6 +420,7 @@ impl Submissions {
                     batch,
                     kind: tracked.batch.kind,
                     succeeded,
+                    cancelled: tracked.cancels.contains(&transaction),
                     transaction: Some(transaction),
                     block,
                     gas_used: receipt.gas_used,
@@ -371,11 +451,16 @@ impl Submissions {
         effects
     }
 
-    /// A better paid attempt for the lowest nonce: the others wait for it, whatever they pay.
+    /// A better paid attempt for the lowest nonce: the others wait for it, whatever they pay. One that has to be cancelled goes first.
     fn replacement(&mut self) -> Option<Effect> {
         let now = self.seen.as_ref()?;
-        if self.signing.is_some() {
+        if self.signing.is_some() || !self.can_sign {
             return None;
+        }
+        let free = |tracked: &&Tracked| tracked.nonce().is_some_and(|ours| ours >= now.nonce);
+        let mut cancels = self.batches.values().filter(|t| t.in_flight() && t.cancel_is_due()).filter(free);
+        if let Some(plan) = cancels.find_map(|tracked| self.better_paid(tracked, AttemptKind::Cancel).ok()) {
+            return Some(self.sign(plan));
         }
         let tracked = self
             .batches
@@ -385,40 +470,48 @@ impl Submissions {
             // Restored: its time runs from now.
             tracked.attempted_at = now.latest;
         }
-        if now.latest < tracked.attempted_at.saturating_add(self.settings.replace_blocks) {
+        if now.latest < tracked.replace_at(&self.settings, now.base_fee) {
             return None;
         }
-        let newest = tracked.attempts.last()?;
-        let before = Fees {
-            max_fee_per_gas: newest.max_fee_per_gas,
-            max_priority_fee_per_gas: newest.max_priority_fee_per_gas,
-        };
-        let plan = AttemptPlan {
-            batch: newest.batch,
-            nonce: newest.nonce,
-            attempt: newest.attempt.saturating_add(1),
-            gas_limit: newest.gas_limit,
-            fees: self.settings.fees.replacement(now.base_fee, before)?,
-        };
-        self.signing = Some(plan.batch);
-        Some(Effect::Attempt(plan))
+        let batch = tracked.batch.batch;
+        let tracked = self.batches.get(&batch)?;
+        let plan = self.better_paid(tracked, tracked.newest_kind()).ok()?;
+        Some(self.sign(plan))
     }
 
-    /// Batches that need a nonce, oldest first, as far as there is room.
+    fn sign(&mut self, plan: AttemptPlan) -> Effect {
+        self.signing = Some((plan.batch, plan.kind));
+        Effect::Attempt(plan)
+    }
+
+    /// Batches that need a nonce, as far as there is room: the first to expire first, and last those that failed before.
     fn plans(&mut self) -> Vec<Effect> {
         let Some(latest) = self.seen.as_ref().map(|now| now.latest) else { return Vec::new() };
-        let waiting: Vec<(u64, bool)> = self
-            .batches
-            .values()
-            .filter(|tracked| tracked.needs_nonce())
-            .map(|tracked| (tracked.batch.batch, latest >= tracked.batch.expires_block))
+        let mut waiting: Vec<&Tracked> =
+            self.batches.values().filter(|tracked| tracked.needs_nonce()).collect();
+        waiting.sort_by_key(|tracked| {
+            (tracked.plan_failed_at, tracked.batch.expires_block, tracked.batch.batch)
+        });
+        let waiting: Vec<(u64, bool, Option<u64>)> = waiting
+            .into_iter()
+            .map(|tracked| {
+                let over = tracked.cancelled || latest >= tracked.batch.expires_block;
+                (tracked.batch.batch, over, tracked.plan_failed_at)
+            })
             .collect();
-        let flying = self.batches.values().filter(|tracked| tracked.in_flight()).count();
-        let mut room = IN_FLIGHT_MAX.saturating_sub(flying);
+        let mut room = self.in_flight().room().transactions.min(PLANS_PER_LOOK_MAX);
+        let mut retries = RETRIED_PLANS_PER_LOOK_MAX;
         let mut effects = Vec::new();
-        for (batch, expired) in waiting {
-            if expired {
+        for (batch, over, failed_at) in waiting {
+            if over {
                 effects.extend(self.ended_unsent(batch));
+            } else if !self.can_sign {
+                effects.extend(self.given_back(batch, 0));
+            } else if let Some(failed_at) = failed_at {
+                if room > 0 && retries > 0 && latest >= failed_at.saturating_add(PLAN_RETRY_BLOCKS) {
+                    (room, retries) = (room - 1, retries - 1);
+                    effects.push(Effect::Plan { batch });
+                }
             } else if room > 0 {
                 room -= 1;
                 effects.push(Effect::Plan { batch });
@@ -430,24 +523,27 @@ impl Submissions {
     fn planned(&mut self, batch: u64, gas_limit: u64) -> Option<Effect> {
         let now = self.seen.as_ref()?;
         let tracked = self.batches.get(&batch)?;
-        if !tracked.needs_nonce() || self.signing.is_some() {
+        let nonce = self.stored_nonce.map_or(now.nonce, |stored| now.nonce.max(stored.saturating_add(1)));
+        if !tracked.needs_nonce() || !self.has_room() || !self.can_sign {
             return None;
         }
-        let in_flight = self.batches.values().filter(|other| other.in_flight());
-        let floor = in_flight.filter_map(|other| other.attempts.last()).map(|other| other.max_fee_per_gas);
-        let plan = AttemptPlan {
-            batch,
-            nonce: self.stored_nonce.map_or(now.nonce, |stored| now.nonce.max(stored.saturating_add(1))),
-            attempt: tracked.attempts.last().map_or(1, |newest| newest.attempt.saturating_add(1)),
-            gas_limit,
-            fees: self.settings.fees.initial(now.base_fee, floor.max().unwrap_or(0)),
-        };
-        self.signing = Some(batch);
-        Some(Effect::Attempt(plan))
+        let in_flight = self.in_flight();
+        if !in_flight.takes(gas_limit) || nonce >= now.nonce.saturating_add(NONCE_WINDOW) {
+            self.full = true;
+            return None;
+        }
+        let fees = self.settings.fees.initial(now.base_fee, in_flight.max_fee_per_gas);
+        let cost_drip = u128::from(gas_limit).saturating_mul(fees.max_fee_per_gas);
+        if in_flight.cost_drip.saturating_add(cost_drip) > now.balance {
+            // What has signed bytes stays with their signer, and waits.
+            return if tracked.attempts.is_empty() { self.given_back(batch, cost_drip) } else { None };
+        }
+        let attempt = tracked.attempts.last().map_or(1, |newest| newest.attempt.saturating_add(1));
+        Some(self.sign(AttemptPlan { batch, kind: AttemptKind::Carry, nonce, attempt, gas_limit, fees }))
     }
 
     fn durable(&mut self, attempt: AttemptRecord) -> Vec<Effect> {
-        self.signing = None;
+        let kind = self.signing.take().map_or(AttemptKind::Carry, |(_, kind)| kind);
         self.stored_nonce = self.stored_nonce.max(Some(attempt.nonce));
         let latest = self.seen.as_ref().map_or(0, |now| now.latest);
         let Some(tracked) = self.batches.get_mut(&attempt.batch) else { return Vec::new() };
@@ -455,6 +551,10 @@ impl Submissions {
         tracked.attempted_at = latest;
         tracked.consumed_at = None;
         tracked.nonce_lost = false;
+        tracked.plan_failed_at = None;
+        if kind == AttemptKind::Cancel {
+            tracked.cancels.push(attempt.transaction);
+        }
         let broadcast = Effect::Broadcast { batch: attempt.batch, raw: attempt.raw.clone() };
         tracked.attempts.push(attempt);
         vec![broadcast]
@@ -465,30 +565,31 @@ impl Submissions {
         if !self.batches.get(&batch)?.needs_nonce() {
             return None;
         }
-        let kind = self.batches.remove(&batch)?.batch.kind;
-        Some(Effect::Report(BatchOutcome {
-            batch,
-            kind,
+        let tracked = self.batches.remove(&batch)?;
+        Some(Effect::Report(BatchOutcome::unsent(&tracked.batch, tracked.cancelled)))
+    }
+
+    /// Gives a batch back that holds no nonce.
+    fn given_back(&mut self, batch: u64, needed_drip: u128) -> Option<Effect> {
+        let pending = self.batches.remove(&batch)?.into_pending();
+        Some(Effect::Return { pending, needed_drip })
+    }
+}
+
+impl BatchOutcome {
+    /// The end of a batch that has no transaction.
+    pub fn unsent(batch: &BatchRecord, cancelled: bool) -> Self {
+        Self {
+            batch: batch.batch,
+            kind: batch.kind,
             succeeded: false,
+            cancelled,
             transaction: None,
             block: 0,
             gas_used: 0,
             gas_charged: 0,
             fee_drip: 0,
-        }))
-    }
-}
-
-impl Tracked {
-    fn gas_limit(&self, transaction: &Hash) -> u64 {
-        let attempt = self.attempts.iter().find(|attempt| attempt.transaction == *transaction);
-        attempt.map_or(0, |attempt| attempt.gas_limit)
-    }
-
-    fn include(&mut self, inclusion: Inclusion) {
-        self.mined = Some(inclusion);
-        self.consumed_at = None;
-        self.nonce_lost = false;
+        }
     }
 }
 
@@ -505,3 +606,7 @@ fn mined_record(batch: u64, inclusion: &Inclusion) -> Record {
 #[cfg(test)]
 #[path = "submit/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "submit/hazard_tests.rs"]
+mod hazard_tests;
