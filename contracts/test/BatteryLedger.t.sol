@@ -102,6 +102,24 @@ contract BatteryLedgerTest is SystemTest {
         assertEq(advance(a), 1);
     }
 
+    function test_the_number_of_statements_neither_wraps_nor_begins_at_zero() public {
+        IBatteryLedger.Advance memory a = checkpoint(0, 10, 0);
+        a.later = new bytes32[](254);
+        sign(a, keyOf(GROUP, 0)); // As n = 1.
+        skipped(a, 2);
+        a.later = new bytes32[](1);
+        a.n = 0;
+        sign(a, keyOf(GROUP, 0));
+        skipped(a, 2);
+    }
+
+    function test_a_first_checkpoint_names_no_history() public {
+        IBatteryLedger.Advance memory a = checkpoint(0, 10, 0);
+        a.prevFp = keccak256("a history that nobody recorded");
+        sign(a, keyOf(GROUP, 0));
+        skipped(a, 1);
+    }
+
     function test_a_rewrite_of_recorded_telemetry_is_skipped() public {
         advance(checkpoint(0, 10, 0));
         skipped(checkpoint(0, 10, 0), 1);

@@ -125,12 +125,9 @@ contract PolicyRegistryTest is SystemTest {
 
     /* TARIFF */
 
-    function checkTariff(bytes calldata tariff) external pure {
-        Tariff.check(tariff);
-    }
-
-    function test_a_canonical_tariff_is_accepted() public view {
-        this.checkTariff(PolicyText.example());
+    function test_a_canonical_tariff_is_accepted() public {
+        schedule(2, current() + MIN_LEAD, PolicyText.example());
+        assertEq(policies.newestVersion(), 2);
     }
 
     function test_every_other_tariff_is_refused_with_its_offset() public {
@@ -148,6 +145,7 @@ contract PolicyRegistryTest is SystemTest {
         _refused(_with(good, 14, 0x01), 13);
         _refused(_with(_with(good, 23, 0x00), 24, 0x00), 23);
         _refused(_with(good, 33, 0x06), 33);
+        _refused(_with(_with(good, 33, 0x05), 34, 0xa0), 33); // 1440
         _refused(bytes.concat(good, hex"00"), good.length + 1);
         _refused("", 0);
         _refused(new bytes(22), 22);
@@ -159,7 +157,8 @@ contract PolicyRegistryTest is SystemTest {
     }
 
     function _refused(bytes memory tariff, uint256 offset) private {
+        uint32 first = current() + MIN_LEAD;
         vm.expectRevert(abi.encodeWithSelector(Tariff.MalformedTariff.selector, offset));
-        this.checkTariff(tariff);
+        policies.schedule(2, first, tariff, "");
     }
 }
