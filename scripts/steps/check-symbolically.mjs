@@ -52,12 +52,13 @@ function plant(folder, bug) {
   fs.writeFileSync(file, source.replace(mutation.find, () => mutation.replace));
 }
 
+const only = process.argv[2] === "--only" ? process.argv[3] : "";
 /** Every check, to the file it stands in. */
 const declared = new Map();
 const files = fs.readdirSync(path.join(contracts, "symbolic")).filter((name) => name.endsWith(".sol"));
 for (const file of files) {
   const text = fs.readFileSync(path.join(contracts, "symbolic", file), "utf8");
-  for (const [, check] of text.matchAll(/function (check_\w+)\(/g)) declared.set(check, file);
+  for (const [, check] of text.matchAll(/function (check_\w+)\(/g)) if (check.includes(only)) declared.set(check, file);
 }
 const bugs = json("symbolic/bugs.json");
 let passed = 0;
@@ -68,7 +69,7 @@ const say = (good, text) => {
   console.log(`${good ? "ok    " : "FAILED"}  ${text}`);
 };
 
-const held = halmos(copy("sound", files), "^check_");
+const held = halmos(copy("sound", [...new Set(declared.values())]), `^check_.*${only}`);
 for (const check of declared.keys()) say(held.get(check) === "PASS", `holds: ${check}`);
 for (const [check, file] of declared) {
   if (!bugs[check]) {
@@ -81,4 +82,4 @@ for (const [check, file] of declared) {
   say(verdict === "FAIL", `finds ${bugs[check]}: ${check}`);
 }
 console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
