@@ -1,9 +1,10 @@
-//! The command line: `relayer serve | check | config | status | devices | policy | why | tx`. All after `config` ask the running relayer.
+//! The command line: `relayer serve | check | config | journal | status | devices | policy | why | tx`. All after `journal` ask the running relayer.
 //!
 //! Exit codes: 0 done, 1 failed, 2 used wrongly.
 
 mod check;
 mod devices;
+mod journal;
 mod policy;
 mod table;
 mod tx;
@@ -73,6 +74,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look after the journal.
+    Journal {
+        #[command(subcommand)]
+        command: journal::JournalCommand,
+    },
     /// Ask it where a message is, who holds it up, and what is tried next. Fails if it knows no such message.
     Why {
         /// The ticket: 32 hex digits.
@@ -139,6 +145,7 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
             print(&answer, *json, |answer| command.for_people(answer));
         }
         Command::Policy { json } => print(&ask(&config, &Request::Policy)?, *json, policy::for_people),
+        Command::Journal { command } => return journal::run(&config, command),
         Command::Why { sid, json } => {
             let answer = ask(&config, &Request::Why { sid: sid.clone() })?;
             print(&answer, *json, why::for_people);

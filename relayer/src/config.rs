@@ -112,6 +112,8 @@ pub struct LimitsConfig {
 pub struct JournalConfig {
     /// The journal's file.
     pub path: PathBuf,
+    /// Blocks that an epoch is kept for after the ring and its tickets' life are behind it.
+    pub retention_blocks: u64,
 }
 
 /// `[chain]`.
@@ -303,7 +305,7 @@ impl Config {
 
     /// Checks every value against its limits.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let Self { gateway, limits, chain, batch, admin, log, .. } = self;
+        let Self { gateway, limits, journal, chain, batch, admin, log, .. } = self;
         address("gateway.listen", &gateway.listen)?;
         within("gateway.heartbeat_interval_ms", u64::from(gateway.heartbeat_interval_ms), 100, 600_000)?;
         within(
@@ -326,6 +328,7 @@ impl Config {
         )?;
         within("gateway.open_charges_per_device_max", u64::from(gateway.open_charges_per_device_max), 1, 16)?;
         limits.validate(gateway)?;
+        within("journal.retention_blocks", journal.retention_blocks, 0, 100_000_000)?;
         endpoint("chain.endpoint", &chain.endpoint)?;
         within("chain.signer_key_files", chain.signer_key_files.len() as u64, 1, SIGNERS_MAX as u64)?;
         within("chain.poll_interval_ms", chain.poll_interval_ms, 10, 60_000)?;
@@ -519,7 +522,7 @@ impl Default for LimitsConfig {
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { path: "journal.redb".into() }
+        Self { path: "journal.redb".into(), retention_blocks: 86_400 }
     }
 }
 

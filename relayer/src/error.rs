@@ -141,8 +141,14 @@ pub enum JournalError {
     #[error("journal read failed")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A write or its fsync failed.
-    #[error("journal write failed")]
-    Write(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("journal {path} cannot be written")]
+    Write {
+        /// Path.
+        path: String,
+        /// Cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A record does not decode.
     #[error("journal record {lsn} does not decode")]
     Corrupt {
@@ -151,6 +157,41 @@ pub enum JournalError {
         /// Cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A record is missing.
+    #[error("journal record {expected} is missing, record {found} follows")]
+    Gap {
+        /// Its position.
+        expected: u64,
+        /// The next one there is.
+        found: u64,
+    },
+    /// A restore would lose records.
+    #[error(
+        "journal {path} goes to record {found}, the copy only to {newest}; move it away if it is to be given up"
+    )]
+    Newer {
+        /// Path of the journal in place.
+        path: String,
+        /// Its newest record.
+        found: u64,
+        /// The copy's newest record.
+        newest: u64,
+    },
+    /// The writer's thread could not be started.
+    #[error("journal writer cannot be started")]
+    Start(#[source] std::io::Error),
+    /// An earlier write failed; its cause was told then.
+    #[error("journal has failed: {cause}")]
+    Failed {
+        /// The failed write, for people.
+        cause: String,
+    },
+    /// A record could not be signed.
+    #[error("a record could not be made: {cause}")]
+    Record {
+        /// Cause, for people.
+        cause: String,
     },
     /// Another owner took over.
     #[error("journal is owned by another process (token {current}, ours {ours})")]
@@ -169,7 +210,8 @@ impl JournalError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Fenced { .. } => Fault::Operator,
+            Self::Fenced { .. } | Self::Newer { .. } => Fault::Operator,
+            Self::Start(_) | Self::Record { .. } => Fault::Us,
             _ => Fault::Store,
         }
     }
@@ -509,7 +551,7 @@ pub enum ServeError {
     Metrics(#[source] metrics_exporter_prometheus::BuildError),
     /// The journal failed while serving: nothing was acknowledged since. A restart recovers what is on disk.
     #[error("the journal failed; nothing was acknowledged since, start again once the disk is well")]
-    JournalFailed,
+    JournalFailed(#[source] JournalError),
 }
 
 impl ServeError {
@@ -524,7 +566,7 @@ impl ServeError {
         match self {
             Self::Chain(error) => error.fault(),
             Self::Journal(error) => error.fault(),
-            Self::JournalFailed => Fault::Store,
+            Self::JournalFailed(error) => error.fault(),
             Self::Metrics(_) | Self::Signals(_) => Fault::Us,
             Self::Config(_)
             | Self::Deployment(_)

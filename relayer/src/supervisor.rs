@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cip22_wire::digest::Domain;
+use metrics::gauge;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,18 +25,19 @@ use crate::chain::espace::EspaceChain;
 use crate::chain::fees::FeePolicy;
 use crate::chain::signer::{Account, TransactionSigner};
 use crate::chain::{Chain, SharedChain};
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::Config;
 use crate::deployment::Deployment;
 use crate::directory::Directory;
 use crate::disk::{Disk, SystemDisk};
 use crate::edge::tls;
-use crate::error::{ServeError, SignerError};
+use crate::error::{JournalError, ServeError, SignerError};
 use crate::gateway::{Gateway, Parts, Settings};
 use crate::gateway_key::{GatewayKey, SiteSecret};
 use crate::journal::Journal;
 use crate::journal::appender::Appender;
 use crate::journal::redb_log::RedbLog;
+use crate::journal::retention::{self, RetentionSettings};
 use crate::net::{Net, Tcp};
 use crate::pipeline::accept::{self, AcceptLimits};
 use crate::pipeline::acknowledge::{self, SCANNED_CURSOR};
@@ -55,6 +57,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const RPC_TIMEOUT_MS: u64 = 10_000;
 /// Operators' requests about transactions that may wait.
 const TX_REQUESTS_MAX: usize = 16;
+/// Number of SIGXFSZ on Linux for x86, ARM, POWER and RISC-V.
+const SIGXFSZ: i32 = 25;
 /// Facts and outcomes that may wait.
 const QUEUE_ITEMS_MAX: usize = 1_024;
 
@@ -64,9 +68,9 @@ const QUEUE_ITEMS_MAX: usize = 1_024;
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     let metrics = PrometheusBuilder::new().install_recorder().map_err(ServeError::Metrics)?;
     let tls = Arc::new(tls::server_config(tls::Credentials::load(&SystemDisk, &config)?)?);
+    let mut end = End::new().map_err(ServeError::Signals)?;
     let mut daemon = Daemon::start(config).await?;
     let (status, http_listen) = daemon.serve_operators(metrics).await?;
-    let mut end = End::new().map_err(ServeError::Signals)?;
     let early = tokio::select! {
         why = end.wait(&daemon.gateway) => Some(why),
         () = directory_known(&daemon.gateway) => None,
@@ -92,7 +96,7 @@ struct Daemon {
     /// Ends everything else, afterwards.
     chain_stop: CancellationToken,
     tasks: JoinSet<()>,
-    writer: JoinHandle<()>,
+    writer: JoinHandle<Result<(), JournalError>>,
     /// What operators ask of transactions.
     tx_requests: mpsc::Sender<TxRequest>,
     /// Held until the end: no other process on this machine signs with these keys.
@@ -122,7 +126,7 @@ impl Daemon {
         let chain = connect(&config, &deployment, &clock).await?;
 
         let journal: Arc<dyn Journal> = Arc::new(RedbLog::open(&config.journal.path)?);
-        let (state, scanned_to) = restore(&*journal)?;
+        let (state, scanned_to) = restore(&*journal, &*clock)?;
         let token = journal.acquire(&format!("pid {}", std::process::id()))?;
         let (appender, writer) = Appender::start(Arc::clone(&journal), token, Arc::clone(&clock))?;
         let pending = pending_batches(&state);
@@ -171,10 +175,12 @@ impl Daemon {
     }
 
     fn start_chain_side(&mut self, side: ChainSide) {
-        let Self { config, clock, deployment, gateway, chain_stop: stop, tasks, .. } = self;
+        let Self { config, clock, deployment, gateway, chain_stop: stop, tasks, journal, .. } = self;
         let (facts, facts_in) = mpsc::channel(QUEUE_ITEMS_MAX);
         let (batches, batches_in) = mpsc::channel(QUEUE_ITEMS_MAX);
         let (outcomes, outcomes_in) = mpsc::channel(QUEUE_ITEMS_MAX);
+        let settings = retention_settings(config, deployment);
+        tasks.spawn(retention::run(gateway.clone(), journal.clone(), settings, stop.clone()));
         let poll_interval_ms = config.chain.poll_interval_ms;
         let watcher =
             ChainWatcher::new(side.chain.clone(), deployment.clone(), clock.clone(), poll_interval_ms);
@@ -271,11 +277,14 @@ impl Daemon {
         while self.tasks.join_next().await.is_some() {}
         let failed = self.gateway.failed.is_cancelled();
         drop(self.gateway);
+        drop(self.journal);
         // The writer ends when the last handle to it is gone, after it has written what it was given.
         let written = tokio::task::spawn_blocking(move || self.writer.join()).await;
         drop(self.signer_locks);
-        if failed || !matches!(written, Ok(Ok(()))) {
-            return Err(ServeError::JournalFailed);
+        match written {
+            Ok(Ok(Ok(()))) if !failed => {}
+            Ok(Ok(Err(error))) => return Err(ServeError::JournalFailed(error)),
+            _ => return Err(ServeError::JournalFailed(JournalError::Closed)),
         }
         Ok(())
     }
@@ -305,17 +314,22 @@ async fn connect(
     Ok(Arc::new(chain))
 }
 
-fn restore(journal: &dyn Journal) -> Result<(State, u64), ServeError> {
+fn restore(journal: &dyn Journal, clock: &dyn Clock) -> Result<(State, u64), ServeError> {
+    let started_ms = clock.monotonic_ms();
     let mut state = State::default();
     let mut records = 0_u64;
-    journal.replay(1, &mut |_, record| {
+    journal.replay(journal.first()?, &mut |_, record| {
         records += 1;
         state.apply(&record);
     })?;
     let scanned_to = journal.cursor(SCANNED_CURSOR)?;
     let settled = state.settle(scanned_to).len();
+    let elapsed_ms = clock.monotonic_ms().saturating_sub(started_ms);
+    gauge!("journal_replayed_records").set(records as f64);
+    gauge!("journal_replay_seconds").set(elapsed_ms as f64 / 1_000.0);
     tracing::info!(
         records,
+        elapsed_ms,
         scanned_to,
         settled,
         open_batches = state.batches.len(),
@@ -403,6 +417,16 @@ fn settings(config: &Config, deployment: &Deployment) -> Settings {
     }
 }
 
+fn retention_settings(config: &Config, deployment: &Deployment) -> RetentionSettings {
+    let ring_blocks = u64::from(deployment.ring_epochs).saturating_mul(deployment.epoch_len_blocks);
+    let ticket_blocks = config.gateway.answer_window_blocks + config.gateway.deadline_margin_blocks;
+    RetentionSettings {
+        window_blocks: ring_blocks.max(ticket_blocks),
+        retention_blocks: config.journal.retention_blocks,
+        epoch_len_blocks: deployment.epoch_len_blocks,
+    }
+}
+
 fn submitter_settings(config: &Config) -> SubmitterSettings {
     const GWEI: u128 = 1_000_000_000;
     SubmitterSettings {
@@ -420,11 +444,17 @@ fn submitter_settings(config: &Config) -> SubmitterSettings {
 struct End {
     terminate: Signal,
     interrupt: Signal,
+    /// Taken, a write past the limit on file sizes fails like one on a full disk; left alone, it would kill the process.
+    _file_size: Signal,
 }
 
 impl End {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _file_size: signal(SignalKind::from_raw(SIGXFSZ))?,
+        })
     }
 
     async fn wait(&mut self, gateway: &Gateway) -> &'static str {

@@ -155,6 +155,13 @@ impl Pile {
         self.send_bytes(&whole_frame(message)).await;
     }
 
+    /// Sends a message, unless the connection has ended.
+    pub async fn try_send<'a>(&mut self, message: &impl Body<'a>) -> std::io::Result<()> {
+        let link = self.link.as_mut().expect("connected");
+        link.write_all(&whole_frame(message)).await?;
+        link.flush().await
+    }
+
     /// The next frame, whatever it is; `None` at the end of the connection.
     pub async fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {

@@ -86,6 +86,17 @@ impl Launch {
         self
     }
 
+    /// Runs `relayer` with these arguments and the same files; returns what it printed, or everything it said when it failed.
+    pub fn command(&self, arguments: &[&str]) -> Result<String, String> {
+        run_command(&self.write_files(), arguments)
+    }
+
+    /// Starts it, expecting it to end without having served; returns its exit code and the last line of its log.
+    pub fn fail_to_start(&self) -> (Option<i32>, String) {
+        let Err((_, status)) = self.try_start() else { panic!("it serves") };
+        (status.code(), last_line(&self.dir.join("relayer.log")))
+    }
+
     /// Starts it and waits until it serves.
     pub fn start(&self) -> Relayer {
         self.try_start().unwrap_or_else(|(line, status)| {
@@ -157,12 +168,9 @@ impl Relayer {
         serde_json::from_str(&crate::node::run(&mut command)).expect("status is JSON")
     }
 
-    /// Runs `relayer` with these arguments beside it; returns what it printed, or what it said was wrong.
+    /// Runs `relayer` with these arguments beside it; returns what it printed, or everything it said when it failed.
     pub fn command(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new(program("relayer"));
-        let output = command.arg("--config").arg(&self.config).args(arguments).output().expect("it runs");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        run_command(&self.config, arguments)
     }
 
     /// The batches under way, as `relayer tx list --json` prints them.
@@ -192,6 +200,23 @@ impl Relayer {
             (series == name).then(|| value.parse::<f64>().expect("a number"))
         });
         samples.sum()
+    }
+
+    /// From now on none of its files may grow past so many bytes: to it, a disk without room.
+    pub fn limit_file_size(&self, bytes: u64) {
+        let pid = self.child.id().to_string();
+        let mut prlimit = Command::new("prlimit");
+        crate::node::run(prlimit.args(["--pid", &pid, &format!("--fsize={bytes}")]));
+    }
+
+    /// Waits until it has ended by itself; returns its exit code.
+    pub fn wait_for_end(&mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
+
+    /// The last line that it logged or printed as its reason to end.
+    pub fn last_words(&self) -> String {
+        last_line(&self.config.with_file_name("relayer.log"))
     }
 
     /// SIGKILL.
@@ -243,4 +268,17 @@ const POLLS_MAX: u32 = 600;
 #[allow(clippy::disallowed_methods, reason = "another process is watched, there is no event to await")]
 async fn pause() {
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+}
+
+fn run_command(config: &Path, arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new(program("relayer"));
+    let output = command.arg("--config").arg(config).args(arguments).output().expect("the relayer runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = text(&output.stdout);
+    if output.status.success() { Ok(said) } else { Err(said + &text(&output.stderr)) }
+}
+
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().last().unwrap_or_default().to_owned()
 }

@@ -3,6 +3,7 @@
 //! A command is a variant of [`request::Request`], a handler in a file of its own here, an arm in [`operator::Operator`], and its
 //! output for people in `cli`.
 
+pub mod backup;
 pub mod client;
 pub mod devices;
 pub mod http;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::request::Request;
 use super::tx::Transactions;
-use super::{devices, policy, why};
+use super::{backup, devices, policy, why};
 use crate::error::AdminError;
 use crate::gateway::Gateway;
 use crate::journal::Journal;
@@ -47,6 +47,9 @@ impl Commands for Operator {
             Request::TxList => self.transactions.list().await,
             Request::TxBump { batch } => self.transactions.edit(batch, TxEdit::Bump).await,
             Request::TxCancel { batch } => self.transactions.edit(batch, TxEdit::Cancel).await,
+            Request::JournalBackup { destination } => {
+                backup::handle(&self.gateway, Arc::clone(&self.journal), destination.into()).await
+            }
         }
     }
 }

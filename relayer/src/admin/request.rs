@@ -50,11 +50,16 @@ pub enum Request {
         /// Batch.
         batch: u64,
     },
+    /// A consistent copy of the journal.
+    JournalBackup {
+        /// Absolute path of the new file.
+        destination: String,
+    },
 }
 
 /// Every command of [`Request`], as it is written on the socket.
 const COMMANDS: &[&str] =
-    &["status", "devices", "device", "policy", "why", "tx_list", "tx_bump", "tx_cancel"];
+    &["status", "devices", "device", "policy", "why", "tx_list", "tx_bump", "tx_cancel", "journal_backup"];
 
 /// Most devices in one answer.
 pub const DEVICES_PER_PAGE_MAX: usize = 500;
@@ -70,6 +75,7 @@ impl Request {
             Self::Why { .. } => Duration::from_secs(120),
             // A submitter finishes the calls under way first, each of which has a timeout.
             Self::TxList | Self::TxBump { .. } | Self::TxCancel { .. } => Duration::from_secs(30),
+            Self::JournalBackup { .. } => Duration::from_secs(600),
         }
     }
 
@@ -137,6 +143,7 @@ mod tests {
             Request::TxList,
             Request::TxBump { batch: 7 },
             Request::TxCancel { batch: 7 },
+            Request::JournalBackup { destination: "/backup/journal.redb".to_owned() },
         ]
     }
 

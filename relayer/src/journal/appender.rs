@@ -24,20 +24,21 @@ pub struct Appender {
 enum Request {
     Append { records: Vec<Record>, done: oneshot::Sender<Result<Lsn, JournalError>> },
     SetCursor { name: &'static str, value: u64, done: oneshot::Sender<Result<Lsn, JournalError>> },
+    Truncate { before: Lsn, records_max: usize, done: oneshot::Sender<Result<Lsn, JournalError>> },
 }
 
 impl Appender {
-    /// Starts the thread as owner of `journal`.
+    /// Starts the thread as owner of `journal`. It returns the write that failed, if one did.
     pub fn start(
         journal: Arc<dyn Journal>,
         token: u64,
         clock: SharedClock,
-    ) -> Result<(Self, JoinHandle<()>), JournalError> {
+    ) -> Result<(Self, JoinHandle<Result<(), JournalError>>), JournalError> {
         let (requests, inbox) = channel();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || write_groups(&*journal, token, &*clock, &inbox))
-            .map_err(|source| JournalError::Write(Box::new(source)))?;
+            .map_err(JournalError::Start)?;
         Ok((Self { requests }, thread))
     }
 
@@ -62,6 +63,14 @@ impl Appender {
         self.requests.send(Request::SetCursor { name, value, done }).map_err(|_| JournalError::Closed)?;
         wait.await.map_err(|_| JournalError::Closed)?.map(|_| ())
     }
+
+    /// Removes records from the front, durably, after everything queued before; see [`Journal::truncate`].
+    pub async fn truncate(&self, before: Lsn, records_max: usize) -> Result<u64, JournalError> {
+        let (done, wait) = oneshot::channel();
+        let request = Request::Truncate { before, records_max, done };
+        self.requests.send(request).map_err(|_| JournalError::Closed)?;
+        wait.await.map_err(|_| JournalError::Closed)?
+    }
 }
 
 fn write_groups(
@@ -69,11 +78,11 @@ fn write_groups(
     token: u64,
     clock: &dyn crate::clock::Clock,
     inbox: &Receiver<Request>,
-) {
+) -> Result<(), JournalError> {
     while let Ok(first) = inbox.recv() {
         let mut group = Vec::new();
         let mut waiting = Vec::new();
-        let mut cursors = Vec::new();
+        let mut others = Vec::new();
         let mut next = Some(first);
         while let Some(request) = next {
             match request {
@@ -81,21 +90,35 @@ fn write_groups(
                     group.extend(records);
                     waiting.push(done);
                 }
-                Request::SetCursor { name, value, done } => cursors.push((name, value, done)),
+                other => others.push(other),
             }
             next = if group.len() < JOURNAL_GROUP_RECORDS_MAX { inbox.try_recv().ok() } else { None };
         }
-        if let Err(error) = commit_group(journal, token, clock, &group, waiting) {
+        let mut outcome = commit_group(journal, token, clock, &group, waiting);
+        for request in others {
+            if outcome.is_err() {
+                break;
+            }
+            let (done, written) = match request {
+                Request::SetCursor { name, value, done } => {
+                    (done, journal.set_cursor(token, name, value).map(|()| value))
+                }
+                Request::Truncate { before, records_max, done } => {
+                    (done, journal.truncate(token, before, records_max))
+                }
+                Request::Append { .. } => continue,
+            };
+            outcome = answer(vec![done], written);
+        }
+        if let Err(error) = outcome {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "the journal stops: nothing more is acknowledged"
             );
-            return;
-        }
-        for (name, value, done) in cursors {
-            let _ = done.send(journal.set_cursor(token, name, value).map(|()| value));
+            return Err(error);
         }
     }
+    Ok(())
 }
 
 /// Commits and answers. After a failed write pages may be gone, so the caller stops: recovery decides what stands.
@@ -112,24 +135,25 @@ fn commit_group(
     failpoint("journal::after_commit");
     let seconds =
         std::time::Duration::from_millis(clock.monotonic_ms().saturating_sub(started_ms)).as_secs_f64();
-    match result {
-        Ok(lsn) => {
-            if !group.is_empty() {
-                histogram!("journal_commit_seconds").record(seconds);
-                counter!("journal_records_total").increment(group.len() as u64);
-                gauge!("journal_lsn").set(lsn as f64);
-            }
-            for done in waiting {
-                let _ = done.send(Ok(lsn));
-            }
-            Ok(())
-        }
-        Err(error) => {
-            let text = error.to_string();
-            for done in waiting {
-                let _ = done.send(Err(JournalError::Write(text.clone().into())));
-            }
-            Err(error)
-        }
+    if let Ok(lsn) = &result
+        && !group.is_empty()
+    {
+        histogram!("journal_commit_seconds").record(seconds);
+        counter!("journal_records_total").increment(group.len() as u64);
+        gauge!("journal_lsn").set(*lsn as f64);
     }
+    answer(waiting, result)
+}
+
+fn answer(
+    waiting: Vec<oneshot::Sender<Result<u64, JournalError>>>,
+    result: Result<u64, JournalError>,
+) -> Result<(), JournalError> {
+    for done in waiting {
+        let _ = done.send(match &result {
+            Ok(value) => Ok(*value),
+            Err(error) => Err(JournalError::Failed { cause: error.to_string() }),
+        });
+    }
+    result.map(|_| ())
 }

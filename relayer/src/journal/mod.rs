@@ -3,10 +3,15 @@
 //! Its records are facts; [`crate::state::State`] is what they add up to, rebuilt by replay at start.
 
 pub mod appender;
+pub mod examine;
+pub mod export;
+pub mod files;
 pub mod record;
 pub mod redb_log;
+pub mod retention;
 
 use std::fmt::Debug;
+use std::path::Path;
 
 pub use record::Record;
 
@@ -24,12 +29,26 @@ pub trait Journal: Debug + Send + Sync {
     fn acquire(&self, owner: &str) -> Result<u64, JournalError>;
     /// Appends the records in order in one transaction and returns the position of the last, after fsync.
     fn append(&self, token: u64, records: &[Record]) -> Result<Lsn, JournalError>;
-    /// Calls `visit` for each record from position `from` on, in order.
+    /// Calls `visit` for each record from position `from` on, in order. A position that is missing between two others is an error.
     fn replay(&self, from: Lsn, visit: &mut dyn FnMut(Lsn, Record)) -> Result<(), JournalError>;
+    /// At most `records_max` records from position `from` on, in order.
+    fn read(&self, from: Lsn, records_max: usize) -> Result<Vec<(Lsn, Record)>, JournalError>;
+    /// Removes records before position `before` from the front, at most `records_max`, in one transaction; returns how many.
+    fn truncate(&self, token: u64, before: Lsn, records_max: usize) -> Result<u64, JournalError>;
     /// A named cursor, 0 if never set.
     fn cursor(&self, name: &str) -> Result<u64, JournalError>;
     /// Sets a named cursor, durably.
     fn set_cursor(&self, token: u64, name: &str, value: u64) -> Result<(), JournalError>;
+    /// Position of the oldest record, 0 if empty.
+    fn first(&self) -> Result<Lsn, JournalError>;
     /// Position of the newest record, 0 if empty.
     fn last(&self) -> Result<Lsn, JournalError>;
+    /// Bytes that it takes on disk.
+    fn bytes(&self) -> Result<u64, JournalError>;
+    /// Writes a consistent copy of everything to a new file, whole or not at all, while others go on reading and writing. Returns the
+    /// position of its newest record.
+    fn backup(&self, destination: &Path) -> Result<Lsn, JournalError>;
 }
+
+#[cfg(test)]
+mod crash_tests;

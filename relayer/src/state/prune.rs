@@ -66,6 +66,27 @@ impl State {
 
     /// The records of one step to `horizon_epoch`: the older charges that are still open, then `Pruned`.
     pub fn pruned(&self, horizon_epoch: u32) -> Vec<Record> {
+        // Each field by name: what becomes of one that is added has to be decided here and in `prune`.
+        let Self {
+            // Of an epoch: forgotten with it.
+            epochs: _,
+            tickets: _,
+            tickets_by_request: _,
+            tickets_in_epoch: _,
+            open_charges: _,
+            chains: _,
+            uncovered: _,
+            batches: _,
+            retained: _,
+            // Carried over by records of their own, before this one.
+            batteries: _,
+            policy_acks: _,
+            // Carried over by this one.
+            counts,
+            last_batch,
+            // A cursor.
+            scanned_to: _,
+        } = self;
         let older = self.retained.tickets.range(..horizon_epoch).flat_map(|(_, sids)| sids);
         let charges: BTreeSet<Sid> = older
             .chain(&self.retained.charges)
@@ -75,8 +96,8 @@ impl State {
         let mut records: Vec<Record> = charges.iter().filter_map(|sid| self.charge_held(sid)).collect();
         records.push(Record::Pruned(PrunedRecord {
             horizon_epoch,
-            counts: self.counts,
-            last_batch: self.last_batch,
+            counts: *counts,
+            last_batch: *last_batch,
             charges: charges.into_iter().collect(),
         }));
         records

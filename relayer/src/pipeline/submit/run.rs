@@ -423,7 +423,8 @@ impl Submitter {
         };
         let call = Call { nonce, gas_limit, fees, to, calldata };
         // Signing fails only for a key that could not have been loaded.
-        let (raw, transaction) = signer.sign(&call).map_err(|error| JournalError::Write(Box::new(error)))?;
+        let (raw, transaction) =
+            signer.sign(&call).map_err(|error| JournalError::Record { cause: error.to_string() })?;
         let record = AttemptRecord {
             batch,
             signer: signer.address(),
