@@ -32,6 +32,11 @@ fn every_test_that_a_document_names_is_in_the_file_it_links() {
 }
 
 #[test]
+fn every_failure_that_others_met_has_a_rule_and_a_test_or_a_reason() {
+    report(known_failures(&Tree::load()));
+}
+
+#[test]
 fn every_configuration_key_is_documented_with_its_default() {
     report(configuration_keys(&Tree::load()));
 }
@@ -116,6 +121,12 @@ fn every_check_notices_a_break() {
                 "fn an_auth_resp_is",
                 "fn the_auth_resp_is",
             );
+        }),
+        ("a failure without a test", known_failures, |tree| {
+            tree.append("docs/known-failures.md", "| 30 | x | y/z#1 | a rule | |\n");
+        }),
+        ("a failure left out", known_failures, |tree| {
+            tree.replace("docs/known-failures.md", "| 7 |", "| 6 |");
         }),
         ("a key without a row", configuration_keys, |tree| {
             tree.append("deploy/relayer.toml", "\nunheard_of = 1\n");
@@ -274,6 +285,24 @@ fn named_tests(tree: &Tree) -> Vec<String> {
                 problems.push(format!("{page} names {name}, which is not in {file}"));
             }
         }
+    }
+    problems
+}
+
+/// `docs/known-failures.md`: columns number, failure, where, rule, tests or the reason for having none; numbers without a gap.
+fn known_failures(tree: &Tree) -> Vec<String> {
+    let page = "docs/known-failures.md";
+    let mut problems = Vec::new();
+    let mut numbers = Vec::new();
+    for cells in rows(tree.text(page)).filter(|cells| cells[0].parse::<usize>().is_ok()) {
+        numbers.push(cells[0].clone());
+        if cells.len() != 5 || cells.iter().any(String::is_empty) {
+            problems.push(format!("{page}, row {}: a cell is empty or missing", cells[0]));
+        }
+    }
+    let expected: Vec<String> = (1..=numbers.len().max(KNOWN_FAILURES_MIN)).map(|n| n.to_string()).collect();
+    if numbers != expected {
+        problems.push(format!("{page} has the rows {}", numbers.join(", ")));
     }
     problems
 }
@@ -484,6 +513,8 @@ fn report(problems: Vec<String>) {
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
 }
 
+/// Rows that the page began with.
+const KNOWN_FAILURES_MIN: usize = 29;
 const OPERATIONS: &str = "docs/operations.md";
 const LINES_MAX: usize = 700;
 const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc"];

@@ -397,7 +397,8 @@ fn pending_batches(state: &State) -> Vec<PendingBatch> {
     pending.collect()
 }
 
-fn settings(config: &Config, deployment: &Deployment) -> Settings {
+/// What sessions need of the configuration and the deployment.
+pub fn settings(config: &Config, deployment: &Deployment) -> Settings {
     Settings {
         heartbeat_interval_ms: config.gateway.heartbeat_interval_ms,
         max_payload: config.gateway.max_payload,

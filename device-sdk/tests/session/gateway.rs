@@ -24,7 +24,7 @@ use cip22_device_sdk::{
     },
 };
 
-use crate::board::{DEVICE_ID, Sent, device_key};
+use super::board::{DEVICE_ID, Sent, device_key};
 
 pub(crate) const GROUP: u32 = 7;
 pub(crate) const INDEX: u8 = 42;

@@ -90,6 +90,66 @@ fn a_full_window_blocks_until_records_are_durable() {
     assert_eq!(pile.outputs().len(), 14);
 }
 
+/// A flight of what is ready: everything the pile sends before it hears anything, and the gateway's answers to all of it.
+fn round_trip(pile: &mut Pile, gateway: &mut Gateway) -> Vec<u8> {
+    pile.outputs().iter().flat_map(|sent| gateway.reply(sent)).flatten().collect()
+}
+
+#[test]
+fn a_backlog_goes_out_by_the_window_and_a_window_costs_one_round_trip() {
+    let (mut gateway, mut pile) = adopted();
+    let mut made = 0;
+    let mut round_trips = 0;
+    while gateway.records.len() < 100 {
+        while made < 100 && pile.session.telemetry(&sample(made + 1)).is_ok() {
+            made += 1;
+        }
+        let answers = round_trip(&mut pile, &mut gateway);
+        pile.give(&answers);
+        pile.events();
+        round_trips += 1;
+        assert!(round_trips <= 100_usize.div_ceil(TELEMETRY_WINDOW), "{} records", gateway.records.len());
+    }
+    assert_eq!(
+        pile.session.next_deadline(),
+        Some(30_000),
+        "nothing waited for time to pass: only the heartbeat is due"
+    );
+}
+
+#[test]
+fn a_window_lost_with_its_connection_goes_out_at_once_on_the_next() {
+    let (mut gateway, mut pile) = adopted();
+    for i in 1..=TELEMETRY_WINDOW as u32 {
+        pile.session.telemetry(&sample(i)).unwrap();
+    }
+    let lost = pile.outputs();
+    assert_eq!(lost.len(), TELEMETRY_WINDOW);
+    pile.session.disconnected();
+    pile.connect(&mut gateway);
+    assert_eq!(pile.outputs(), lost);
+}
+
+#[test]
+fn records_made_offline_keep_their_times_and_are_held_once_though_sent_twice() {
+    let (mut gateway, mut pile) = adopted();
+    pile.session.disconnected();
+    for i in 1..=10 {
+        pile.session.telemetry(&sample(i)).unwrap();
+    }
+    pile.clock.pass(3_600_000);
+    pile.connect(&mut gateway);
+    // The answers to the first flight are lost.
+    assert!(!round_trip(&mut pile, &mut gateway).is_empty());
+    pile.session.disconnected();
+    pile.connect(&mut gateway);
+    let answers = round_trip(&mut pile, &mut gateway);
+    pile.give(&answers);
+    let times: Vec<u64> = gateway.records.iter().map(|record| record.time_ms).collect();
+    assert_eq!(times, (1..=10).map(|i| sample(i).time_ms).collect::<Vec<_>>());
+    assert_eq!(pile.session.battery_head(), Some((10, 0)));
+}
+
 #[test]
 fn time_that_runs_backwards_is_refused() {
     let (_, mut pile) = adopted();
