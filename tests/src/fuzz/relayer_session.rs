@@ -513,7 +513,7 @@ impl Journal for Memory {
 
     fn append(&self, _: u64, records: &[Record]) -> Result<Lsn, JournalError> {
         if self.failing.load(Ordering::SeqCst) {
-            return Err(JournalError::Write("told to fail".into()));
+            return Err(JournalError::Write { path: "fuzz".to_owned(), source: "told to fail".into() });
         }
         let mut held = self.records.lock().expect("no panic holds it");
         held.extend_from_slice(records);
@@ -522,6 +522,26 @@ impl Journal for Memory {
 
     fn replay(&self, _: Lsn, _: &mut dyn FnMut(Lsn, Record)) -> Result<(), JournalError> {
         Ok(())
+    }
+
+    fn read(&self, _: Lsn, _: usize) -> Result<Vec<(Lsn, Record)>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn truncate(&self, _: u64, _: Lsn, _: usize) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+
+    fn first(&self) -> Result<Lsn, JournalError> {
+        Ok(1)
+    }
+
+    fn bytes(&self) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+
+    fn backup(&self, _: &Path) -> Result<Lsn, JournalError> {
+        self.last()
     }
 
     fn cursor(&self, _: &str) -> Result<u64, JournalError> {
