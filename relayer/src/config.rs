@@ -15,7 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::disk::Disk;
 use crate::error::Fault;
-use crate::limits::RECORDS_PER_BATCH_MAX;
+use crate::limits::{ENDPOINTS_MAX, RECORDS_PER_BATCH_MAX};
 
 /// The whole configuration. Paths are absolute or relative to the working folder once [`Config::load`] returned it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The journal.
     pub journal: JournalConfig,
-    /// The chain and its endpoint.
+    /// The chain and its endpoints.
     pub chain: ChainConfig,
     /// How statements are gathered into transactions.
     pub batch: BatchConfig,
@@ -120,8 +120,15 @@ pub struct JournalConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChainConfig {
-    /// JSON-RPC endpoint of eSpace. May hold credentials, so it is shown as scheme and host only.
-    pub endpoint: Endpoint,
+    /// JSON-RPC endpoints of eSpace. They may hold credentials, so each is shown as scheme and host only.
+    #[serde(deserialize_with = "one_or_several")]
+    pub endpoints: Vec<Endpoint>,
+    /// Endpoints that have to agree on a fact.
+    pub quorum: Quorum,
+    /// An endpoint this many blocks behind the others is not believed.
+    pub endpoint_lag_blocks_max: u64,
+    /// An endpoint whose head does not move for this long is not believed, ms.
+    pub endpoint_stale_ms: u64,
     /// The deployment script's output.
     pub deployment_file: PathBuf,
     /// Hex files of the secp256k1 keys that pay for transactions, one account each.
@@ -136,6 +143,34 @@ pub struct ChainConfig {
     pub rebroadcast_blocks: u64,
     /// Blocks after which an unmined transaction is replaced at a higher fee.
     pub replace_blocks: u64,
+}
+
+/// How many endpoints have to agree on a fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Quorum {
+    /// So many.
+    Count(usize),
+    /// By a rule.
+    Rule(QuorumRule),
+}
+
+/// A quorum that follows the number of endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QuorumRule {
+    /// More than half of them.
+    Majority,
+}
+
+impl Quorum {
+    /// Endpoints that have to agree, of `endpoints`.
+    pub fn of(self, endpoints: usize) -> usize {
+        match self {
+            Self::Count(count) => count,
+            Self::Rule(QuorumRule::Majority) => endpoints / 2 + 1,
+        }
+    }
 }
 
 /// `[batch]`.
@@ -329,7 +364,7 @@ impl Config {
         within("gateway.open_charges_per_device_max", u64::from(gateway.open_charges_per_device_max), 1, 16)?;
         limits.validate(gateway)?;
         within("journal.retention_blocks", journal.retention_blocks, 0, 100_000_000)?;
-        endpoint("chain.endpoint", &chain.endpoint)?;
+        chain.validate_endpoints()?;
         within("chain.signer_key_files", chain.signer_key_files.len() as u64, 1, SIGNERS_MAX as u64)?;
         within("chain.poll_interval_ms", chain.poll_interval_ms, 10, 60_000)?;
         within("chain.max_fee_gwei", chain.max_fee_gwei, 1, 1_000_000)?;
@@ -381,6 +416,24 @@ impl Config {
         {
             *path = folder.join(&*path);
         }
+    }
+}
+
+impl ChainConfig {
+    fn validate_endpoints(&self) -> Result<(), ConfigError> {
+        let key = "chain.endpoints";
+        within(key, self.endpoints.len() as u64, 1, ENDPOINTS_MAX as u64)?;
+        for (at, one) in self.endpoints.iter().enumerate() {
+            endpoint(key, one)?;
+            if self.endpoints.iter().take(at).any(|other| other == one) {
+                let limit = "each endpoint has to be named once: it has one vote".into();
+                return Err(ConfigError::Value { key, value: one.redacted(), limit });
+            }
+        }
+        let quorum = self.quorum.of(self.endpoints.len());
+        within("chain.quorum", quorum as u64, 1, self.endpoints.len() as u64)?;
+        within("chain.endpoint_lag_blocks_max", self.endpoint_lag_blocks_max, 1, 10_000)?;
+        within("chain.endpoint_stale_ms", self.endpoint_stale_ms, 1_000, 3_600_000)
     }
 }
 
@@ -529,7 +582,10 @@ impl Default for JournalConfig {
 impl Default for ChainConfig {
     fn default() -> Self {
         Self {
-            endpoint: Endpoint::new("http://127.0.0.1:8545"),
+            endpoints: vec![Endpoint::new("http://127.0.0.1:8545")],
+            quorum: Quorum::Rule(QuorumRule::Majority),
+            endpoint_lag_blocks_max: 30,
+            endpoint_stale_ms: 60_000,
             deployment_file: "deployment.json".into(),
             signer_key_files: vec!["secrets/signer.key".into()],
             poll_interval_ms: 500,
@@ -557,6 +613,20 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self { filter: "info".into(), format: LogFormat::Text }
     }
+}
+
+/// A list of endpoints, or one alone. What does not parse is not shown: it may hold credentials.
+fn one_or_several<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a list of URLs")]
+    enum Endpoints {
+        One(Endpoint),
+        Several(Vec<Endpoint>),
+    }
+    Ok(match Endpoints::deserialize(deserializer)? {
+        Endpoints::One(endpoint) => vec![endpoint],
+        Endpoints::Several(endpoints) => endpoints,
+    })
 }
 
 /// The process's environment, as far as it is UTF-8; names of ours are.

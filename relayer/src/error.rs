@@ -95,6 +95,26 @@ pub enum ChainError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Endpoints contradict each other, and too few agree. Nothing is concluded from what any of them said.
+    #[error("endpoints disagree on {fact}: {}", endpoints.join(", "))]
+    Disagreement {
+        /// The fact.
+        fact: String,
+        /// Endpoints that stated it, without credentials.
+        endpoints: Vec<String>,
+    },
+    /// Too few endpoints could be asked, or answered.
+    #[error("{fact}: {needed} endpoints have to agree, {answered} answered ({states})")]
+    NoQuorum {
+        /// The fact.
+        fact: String,
+        /// Endpoints that have to agree.
+        needed: usize,
+        /// Endpoints that answered.
+        answered: usize,
+        /// Every endpoint, without credentials, with its state.
+        states: String,
+    },
     /// The answer could not be understood.
     #[error("{method} answered with something else: {what}")]
     Malformed {
@@ -114,10 +134,18 @@ impl ChainError {
         }
     }
 
+    /// Whether it is an answer: the node understood the call and said no. Says nothing against the endpoint.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Reverted { .. })
+    }
+
     /// Whether to try again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Unreachable { .. } | Self::Malformed { .. } => Retry::After(Duration::from_secs(1)),
+            Self::Unreachable { .. }
+            | Self::Malformed { .. }
+            | Self::Disagreement { .. }
+            | Self::NoQuorum { .. } => Retry::After(Duration::from_secs(1)),
             Self::Refused { .. } => Retry::After(Duration::from_secs(2)),
             Self::Reverted { .. } | Self::Endpoint { .. } => Retry::Never,
         }
@@ -520,10 +548,12 @@ pub enum ServeError {
     /// The endpoint cannot be used.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// The endpoint serves another chain than the deployment file is for.
-    #[error("chain.endpoint serves chain {found}, the deployment file is for {expected}")]
+    /// So many endpoints serve another chain than the deployment file is for that `chain.quorum` cannot be reached.
+    #[error("chain.endpoints: {endpoint} serves chain {found}, the deployment file is for {expected}")]
     WrongChain {
-        /// Chain id of the endpoint.
+        /// Such an endpoint, without credentials.
+        endpoint: String,
+        /// Its chain id.
         found: u64,
         /// Chain id of the deployment file.
         expected: u64,

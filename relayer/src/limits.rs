@@ -20,6 +20,8 @@ pub const SUBMISSION_TRIES_MAX: u8 = 4;
 pub const TICKETS_PER_EPOCH_MAX: u32 = 64;
 /// A batch that reverted, or never got a transaction, is tried again after this many blocks.
 pub const RETRY_AFTER_BLOCKS: u64 = 25;
+/// Most endpoints: every look at the chain asks each of them.
+pub const ENDPOINTS_MAX: usize = 16;
 /// What a pile is told to wait before it tries again when the relayer is not ready.
 pub const NOT_READY_RETRY_MS: u32 = 1_000;
 /// Largest frame that the relayer builds.

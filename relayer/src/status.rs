@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Value, json};
 
 use crate::admin::http::Readiness;
+use crate::chain::endpoints::Endpoints;
 use crate::deployment::Deployment;
 use crate::directory::Device;
 use crate::gateway::Gateway;
@@ -19,13 +20,14 @@ pub const HEAD_FRESH_MS: u64 = 60_000;
 pub struct Status {
     gateway: Arc<Gateway>,
     deployment: Arc<Deployment>,
+    endpoints: Endpoints,
     listen: OnceLock<SocketAddr>,
 }
 
 impl Status {
     /// A view of `gateway`.
-    pub fn new(gateway: Arc<Gateway>, deployment: Arc<Deployment>) -> Self {
-        Self { gateway, deployment, listen: OnceLock::new() }
+    pub fn new(gateway: Arc<Gateway>, deployment: Arc<Deployment>, endpoints: Endpoints) -> Self {
+        Self { gateway, deployment, endpoints, listen: OnceLock::new() }
     }
 
     /// Notes where piles are listened to.
@@ -52,6 +54,7 @@ impl Status {
                 "finalized": view.finalized_block,
                 "scanned_to": state.scanned_to,
             },
+            "endpoints": self.endpoints.report(),
             "epoch": announced.map(|announced| announced.epoch.epoch),
             "policy": view.policies.last().map(|policy| json!({
                 "newest_version": policy.version,

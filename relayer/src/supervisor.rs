@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::admin::operator::Operator;
 use crate::admin::tx::Transactions;
 use crate::admin::{http, socket};
-use crate::chain::espace::EspaceChain;
+use crate::chain::endpoints::Endpoints;
 use crate::chain::fees::FeePolicy;
 use crate::chain::signer::{Account, TransactionSigner};
 use crate::chain::{Chain, SharedChain};
@@ -53,8 +53,6 @@ use crate::view::ChainView;
 
 /// Time for sessions to end in a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for one JSON-RPC call, ms.
-const RPC_TIMEOUT_MS: u64 = 10_000;
 /// Operators' requests about transactions that may wait.
 const TX_REQUESTS_MAX: usize = 16;
 /// Number of SIGXFSZ on Linux for x86, ARM, POWER and RISC-V.
@@ -89,6 +87,7 @@ struct Daemon {
     config: Config,
     clock: SharedClock,
     deployment: Arc<Deployment>,
+    endpoints: Endpoints,
     gateway: Arc<Gateway>,
     journal: Arc<dyn Journal>,
     /// Ends sessions and accepting.
@@ -123,7 +122,8 @@ impl Daemon {
         let key = GatewayKey::from_bytes(config.gateway_key(&disk)?.expose())?;
         let site_secret = SiteSecret::new(config.site_secret(&disk)?.into_inner());
         let (signers, signer_locks) = signers(&disk, &config, deployment.chain_id)?;
-        let chain = connect(&config, &deployment, &clock).await?;
+        let endpoints = connect(&config, &deployment, &clock).await?;
+        let chain: SharedChain = Arc::new(endpoints.clone());
 
         let journal: Arc<dyn Journal> = Arc::new(RedbLog::open(&config.journal.path)?);
         let (state, scanned_to) = restore(&*journal, &*clock)?;
@@ -153,6 +153,7 @@ impl Daemon {
             config,
             clock,
             deployment,
+            endpoints,
             gateway,
             journal,
             stop,
@@ -218,7 +219,8 @@ impl Daemon {
         let address = &self.config.admin.http_listen;
         let listener = Tcp.listen(address).await.map_err(ServeError::listen(address))?;
         let http_listen = listener.local_addr().map_err(ServeError::listen(address))?;
-        let status = Arc::new(Status::new(self.gateway.clone(), self.deployment.clone()));
+        let status =
+            Arc::new(Status::new(self.gateway.clone(), self.deployment.clone(), self.endpoints.clone()));
         let admin = socket::AdminSocket::bind(&self.config.admin.socket).map_err(ServeError::Admin)?;
         let operator = Arc::new(Operator {
             gateway: self.gateway.clone(),
@@ -298,20 +300,21 @@ async fn directory_known(gateway: &Gateway) {
     }
 }
 
-/// The chain client; a reachable endpoint of another chain is refused, an unreachable one is waited for later.
+/// The chain client. Endpoints of another chain are left out, and refused where the others make no quorum; unreachable ones are waited
+/// for later.
 async fn connect(
     config: &Config,
     deployment: &Arc<Deployment>,
     clock: &SharedClock,
-) -> Result<SharedChain, ServeError> {
-    let timeout = Duration::from_millis(RPC_TIMEOUT_MS);
-    let chain = EspaceChain::new(config.chain.endpoint.expose(), timeout, deployment.clone(), clock.clone())?;
-    match chain.chain_id().await {
-        Ok(found) if found == deployment.chain_id => {}
-        Ok(found) => return Err(ServeError::WrongChain { found, expected: deployment.chain_id }),
-        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "chain endpoint fails"),
+) -> Result<Endpoints, ServeError> {
+    let endpoints = Endpoints::from_config(&config.chain, deployment, clock)?;
+    if let Err(error) = endpoints.heads().await {
+        if let Some((endpoint, found)) = endpoints.wrong_chain() {
+            return Err(ServeError::WrongChain { endpoint, found, expected: deployment.chain_id });
+        }
+        tracing::warn!(error = &error as &dyn std::error::Error, "no quorum of chain endpoints answers");
     }
-    Ok(Arc::new(chain))
+    Ok(endpoints)
 }
 
 fn restore(journal: &dyn Journal, clock: &dyn Clock) -> Result<(State, u64), ServeError> {

@@ -4,6 +4,13 @@
 mod auth_resp_reaches_chain;
 mod blockhash_matches_the_rpc;
 mod challenge_over_http2_is_answered_on_a_raw_session;
+mod endpoint_answers_500;
+mod endpoint_answers_garbage;
+mod endpoint_catches_up;
+mod endpoint_hangs;
+mod endpoint_lags;
+mod endpoints_all_down;
+mod endpoints_disagree;
 mod later_epoch_does_not_block_an_earlier_one;
 mod open_ticket_is_asked_anew_when_the_epoch_advances;
 mod policy_is_in_force_at_its_epoch;

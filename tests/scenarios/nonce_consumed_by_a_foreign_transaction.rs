@@ -17,7 +17,7 @@ async fn a_nonce_taken_before_our_broadcast_arrives_costs_the_batch_only_its_non
     proxy.on("eth_sendRawTransaction", Behaviour::Swallow);
     let relayer = world
         .launch()
-        .with("RELAYER__CHAIN__ENDPOINT", &proxy.url)
+        .with("RELAYER__CHAIN__ENDPOINTS", &proxy.url)
         .with("RELAYER__CHAIN__REPLACE_BLOCKS", 10_000)
         .start();
     let mut pile = world.connected_pile(0, &relayer).await;
@@ -39,7 +39,7 @@ async fn a_nonce_taken_after_our_broadcast_costs_the_batch_only_its_nonce() {
     proxy.on("eth_getTransactionCount", Behaviour::Answer(json!(format!("{:#x}", nonce + 1))));
     let relayer = world
         .launch()
-        .with("RELAYER__CHAIN__ENDPOINT", &proxy.url)
+        .with("RELAYER__CHAIN__ENDPOINTS", &proxy.url)
         .with("RELAYER__CHAIN__REPLACE_BLOCKS", 10_000)
         .start();
     let mut pile = world.connected_pile(0, &relayer).await;

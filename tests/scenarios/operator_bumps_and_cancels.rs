@@ -16,7 +16,7 @@ async fn a_bumped_and_cancelled_batch_uses_its_nonce_up_and_its_statements_go_by
     proxy.on("eth_getTransactionCount", Behaviour::Answer(json!(format!("{:#x}", nonce + 1))));
     let relayer = world
         .launch()
-        .with("RELAYER__CHAIN__ENDPOINT", &proxy.url)
+        .with("RELAYER__CHAIN__ENDPOINTS", &proxy.url)
         .with("RELAYER__CHAIN__REPLACE_BLOCKS", 10_000)
         .start();
     let mut pile = world.connected_pile(0, &relayer).await;

@@ -16,7 +16,7 @@ async fn a_transaction_below_a_risen_base_fee_is_replaced_and_the_replacement_is
     proxy.on("eth_getTransactionCount", Behaviour::Answer(json!(format!("{:#x}", nonce + 1))));
     let relayer = world
         .launch()
-        .with("RELAYER__CHAIN__ENDPOINT", &proxy.url)
+        .with("RELAYER__CHAIN__ENDPOINTS", &proxy.url)
         .with("RELAYER__CHAIN__REBROADCAST_BLOCKS", 5)
         .with("RELAYER__CHAIN__REPLACE_BLOCKS", 10_000)
         .start();

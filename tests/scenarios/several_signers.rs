@@ -17,7 +17,7 @@ async fn several_signers_carry_at_once_and_keep_what_they_have_through_a_restart
     let launch = world
         .launch()
         .with_signers(&SIGNERS)
-        .with("RELAYER__CHAIN__ENDPOINT", &proxy.url)
+        .with("RELAYER__CHAIN__ENDPOINTS", &proxy.url)
         .with("RELAYER__CHAIN__REPLACE_BLOCKS", 10_000)
         .with("RELAYER__BATCH__RECORDS_MAX", 1);
     let relayer = launch.start();

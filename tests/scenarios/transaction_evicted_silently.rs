@@ -13,7 +13,7 @@ async fn bytes_that_a_node_took_and_forgot_go_out_again() {
     proxy.on("eth_sendRawTransaction", Behaviour::Swallow);
     let relayer = world
         .launch()
-        .with("RELAYER__CHAIN__ENDPOINT", &proxy.url)
+        .with("RELAYER__CHAIN__ENDPOINTS", &proxy.url)
         .with("RELAYER__CHAIN__REPLACE_BLOCKS", 10_000)
         .with("RELAYER__CHAIN__REBROADCAST_BLOCKS", 5)
         .start();
@@ -38,7 +38,7 @@ async fn a_transaction_in_the_pool_of_a_node_that_is_killed_goes_out_again() {
     proxy.on("eth_getTransactionCount", Behaviour::Answer(json!(format!("{:#x}", nonce + 1))));
     let relayer = world
         .launch()
-        .with("RELAYER__CHAIN__ENDPOINT", &proxy.url)
+        .with("RELAYER__CHAIN__ENDPOINTS", &proxy.url)
         .with("RELAYER__CHAIN__REPLACE_BLOCKS", 10_000)
         .with("RELAYER__CHAIN__REBROADCAST_BLOCKS", 5)
         .start();

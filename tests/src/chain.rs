@@ -31,7 +31,7 @@ sol! {
 /// One look at the chain takes this long at the least.
 const POLL: Duration = Duration::from_millis(100);
 /// A scenario gives up waiting after this many looks.
-const POLLS_MAX: u32 = 1_800;
+pub(crate) const POLLS_MAX: u32 = 1_800;
 
 /// A head that the verifier emitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,7 +256,7 @@ pub fn wait_for_safe(rpc_url: &str, number: u64) {
 }
 
 #[allow(clippy::disallowed_methods, reason = "another process is watched, there is no event to await")]
-async fn pause() {
+pub(crate) async fn pause() {
     tokio::time::sleep(POLL).await;
 }
 

@@ -3,6 +3,7 @@
 //! Everything panics on trouble: a scenario that cannot be set up has failed.
 
 pub mod chain;
+pub mod endpoints;
 pub mod fuzz;
 pub mod node;
 pub mod pile;

@@ -9,11 +9,11 @@ use cip22_device_sdk::sign::{SigningKey, ecdh_x};
 use cip22_relayer::deployment::Deployment;
 use cip22_wire::digest::{self, Domain, Head};
 use cip22_wire::message::{
-    AuthAck, AuthGrant, AuthResp, BattTelem, Body, Challenge, ChallengeReq, ChargeEnd, Epoch, Hello,
-    HelloAck, PolicyAck, SetPolicy, TelemCheckpoint,
+    AuthAck, AuthFinal, AuthGrant, AuthResp, BattTelem, Body, Challenge, ChallengeReq, ChargeEnd, Epoch,
+    Hello, HelloAck, PolicyAck, SetPolicy, TelemCheckpoint,
 };
 use cip22_wire::session_keys::SessionKeys;
-use cip22_wire::{FrameType, Hash, Message, NackCode, Sid, frame, keccak256, statement, telemetry};
+use cip22_wire::{FrameType, Hash, Level, Message, NackCode, Sid, frame, keccak256, statement, telemetry};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -47,6 +47,8 @@ pub struct Pile {
     policy_bytes: Vec<u8>,
     /// n and head of the last statement in the open epoch.
     pub chain: (u8, Hash),
+    /// Epoch, n and head of the last AUTH_RESP. An EPOCH that comes meanwhile does not change it.
+    pub answered: (u32, u8, Hash),
     /// Newest telemetry record: seq and fingerprint.
     pub record: (u32, Hash),
     /// Newest checkpoint.
@@ -96,6 +98,7 @@ impl Pile {
             policies: Vec::new(),
             policy_bytes: Vec::new(),
             chain: (0, [0; 32]),
+            answered: (0, 0, [0; 32]),
             record: (0, [0; 32]),
             checkpoint: (0, [0; 32]),
             link: None,
@@ -289,6 +292,7 @@ impl Pile {
         let signature =
             self.sign_head(ticket.challenge.epoch, &ticket.challenge.epoch_challenge, policy_hash, n, head);
         self.chain = (n, head);
+        self.answered = (ticket.challenge.epoch, n, head);
         Answer { response: AuthResp { sid: ticket.challenge.sid, n, prev_head, l, signature }, a }
     }
 
@@ -301,6 +305,14 @@ impl Pile {
         self.send(&AuthAck { sid: answer.response.sid, a: answer.a }).await;
         self.expect(&[FrameType::Ack]).await;
         answer.response.sid
+    }
+
+    /// Expects AUTH_FINAL with level SAFE; returns its sid.
+    pub async fn expect_safe(&mut self) -> Sid {
+        let (_, payload) = self.expect(&[FrameType::AuthFinal]).await;
+        let told = AuthFinal::decode(&payload).expect("AUTH_FINAL");
+        assert_eq!(told.level, Level::Safe.code());
+        told.sid
     }
 
     /// Expects AUTH_GRANT and verifies its tag; returns the frame's payload.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::chain::{POLLS_MAX, pause};
 use crate::node::{Account, Node};
 use crate::snapshot::{Snapshot, program};
 
@@ -37,7 +38,7 @@ pub struct Launch {
     dir: PathBuf,
     fleet: PathBuf,
     deployment: PathBuf,
-    rpc_url: String,
+    endpoints: Vec<String>,
     accounts: Vec<Account>,
     signer_keys: Vec<String>,
     /// Failpoint at which it kills itself: `name`, or `name=K` for its K-th pass.
@@ -53,7 +54,7 @@ impl Launch {
             dir: dir.to_owned(),
             fleet: snapshot.fleet(),
             deployment: snapshot.deployment(),
-            rpc_url: node.info.rpc_url.clone(),
+            endpoints: vec![node.info.rpc_url.clone()],
             accounts: node.info.accounts.clone(),
             signer_keys: vec![node.info.account("relayer-1").key.clone()],
             failpoint: None,
@@ -77,6 +78,12 @@ impl Launch {
     /// With one more signer, by its secret key.
     pub fn and_signer(mut self, key: &str) -> Self {
         self.signer_keys.push(key.to_owned());
+        self
+    }
+
+    /// At these endpoints in place of the node.
+    pub fn with_endpoints(mut self, endpoints: &[String]) -> Self {
+        self.endpoints = endpoints.to_vec();
         self
     }
 
@@ -150,9 +157,9 @@ impl Launch {
              root = \"{fleet}/pki/root.pem\"\ngateway_key_file = \"{fleet}/gateway.key\"\nsite_secret_file = \"{fleet}/site.secret\"\n\
              open_charges_per_device_max = 8\n\
              [journal]\npath = \"journal.redb\"\n\
-             [chain]\nendpoint = \"{rpc}\"\ndeployment_file = \"{deployment}\"\nsigner_key_files = {signers:?}\npoll_interval_ms = 100\n\
+             [chain]\nendpoints = {endpoints:?}\ndeployment_file = \"{deployment}\"\nsigner_key_files = {signers:?}\npoll_interval_ms = 100\n\
              [admin]\nsocket = \"admin.sock\"\n[log]\nfilter = \"info\"\n",
-            rpc = self.rpc_url,
+            endpoints = self.endpoints,
             deployment = self.deployment.display(),
         );
         std::fs::write(&config, text).expect("configuration");
@@ -219,6 +226,33 @@ impl Relayer {
         last_line(&self.config.with_file_name("relayer.log"))
     }
 
+    /// Waits until `relayer status` is as it should be; returns it.
+    pub async fn wait_for_status(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let mut status = Value::Null;
+        for _ in 0..POLLS_MAX {
+            status = self.status();
+            if is_so(&status) {
+                return status;
+            }
+            pause().await;
+        }
+        panic!("never became so: {what}\n{status:#}");
+    }
+
+    /// Waits until a metric, named with its labels, is as it should be.
+    pub async fn wait_for_metric(&self, name: &str, is_so: impl Fn(f64) -> bool) {
+        for _ in 0..POLLS_MAX {
+            let answer = reqwest::get(format!("http://{}/metrics", self.ready.http_listen)).await;
+            let text = answer.expect("metrics are served").text().await.expect("metrics are text");
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+            if value.is_some_and(&is_so) {
+                return;
+            }
+            pause().await;
+        }
+        panic!("the metric never became so: {name}");
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
@@ -260,14 +294,6 @@ impl Drop for Relayer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Looks at a process of ours before a scenario gives up.
-const POLLS_MAX: u32 = 600;
-
-#[allow(clippy::disallowed_methods, reason = "another process is watched, there is no event to await")]
-async fn pause() {
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
 }
 
 fn run_command(config: &Path, arguments: &[&str]) -> Result<String, String> {

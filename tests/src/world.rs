@@ -6,7 +6,7 @@ use cip22_relayer::deployment::Deployment;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::chain::Chain;
+use crate::chain::{Chain, Recorded};
 use crate::node::Node;
 use crate::pile::Pile;
 use crate::relayer::{Launch, Relayer};
@@ -83,6 +83,19 @@ impl World {
         pile.connect(relayer.ready.listen).await;
         pile.open().await;
         pile
+    }
+
+    /// Waits until the chain shows the head of a pile's last AUTH_RESP, or a longer one; checks that it stands there once.
+    pub async fn wait_for_recorded(&self, pile: &Pile) -> Recorded {
+        let (epoch, n, head) = pile.answered;
+        let place = pile.place.expect("greeted");
+        let recorded = self.chain.wait_for_head(place.group, place.index, epoch, n).await;
+        if recorded.n == n {
+            assert_eq!(recorded.head, head, "the chain shows the head that the pile signed");
+        }
+        let heads = self.chain.heads_of(place.group, place.index, epoch).await;
+        assert_eq!(heads.iter().filter(|again| again.n == recorded.n).count(), 1, "recorded once");
+        recorded
     }
 
     /// The fleet's folder.

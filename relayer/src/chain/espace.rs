@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::contracts;
+use super::endpoints::Node;
 use super::{Chain, ChainError, DeviceEvent, HeadEvent, Heads, LedgerEvent, Receipt};
 use crate::clock::SharedClock;
 use crate::deployment::Deployment;
@@ -68,7 +69,13 @@ impl EspaceChain {
         Ok(Self { rpc, endpoint, deployment, clock })
     }
 
-    /// The endpoint's scheme, host and port.
+    /// With another name in metrics and errors than scheme, host and port.
+    pub fn named(mut self, name: String) -> Self {
+        self.endpoint = name;
+        self
+    }
+
+    /// The endpoint's scheme, host and port, or the name it was given.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -82,20 +89,44 @@ impl EspaceChain {
         let started_ms = self.clock.monotonic_ms();
         let answer = self.rpc.request::<P, R>(method, params).await;
         let elapsed_ms = self.clock.monotonic_ms().saturating_sub(started_ms);
-        histogram!("rpc_seconds", "method" => method).record(elapsed_ms as f64 / 1_000.0);
+        let endpoint = || self.endpoint.clone();
+        histogram!("rpc_seconds", "endpoint" => endpoint(), "method" => method)
+            .record(elapsed_ms as f64 / 1_000.0);
         answer.map_err(|error| {
             let error = self.classified(method, error);
-            counter!("rpc_errors_total", "method" => method, "kind" => kind(&error)).increment(1);
+            let kind = kind(&error);
+            counter!("rpc_errors_total", "endpoint" => endpoint(), "method" => method, "kind" => kind)
+                .increment(1);
             error
         })
     }
 
-    async fn block(&self, tag: &'static str) -> Result<Option<Block>, ChainError> {
-        self.call("eth_getBlockByNumber", (tag, false)).await
+    /// `at`: a number in hex or a tag.
+    async fn block(&self, at: &str) -> Result<Option<Block>, ChainError> {
+        self.call("eth_getBlockByNumber", (at, false)).await
     }
 
     async fn number(&self, tag: &'static str) -> Result<u64, ChainError> {
         Ok(self.block(tag).await?.map_or(0, |block| block.number.to()))
+    }
+
+    async fn transaction_count(&self, account: Address, at: &str) -> Result<u64, ChainError> {
+        Ok(self.call::<_, U64>("eth_getTransactionCount", (quoted(&account), at)).await?.to())
+    }
+
+    async fn funds(&self, account: Address, at: &str) -> Result<u128, ChainError> {
+        let balance: U256 = self.call("eth_getBalance", (quoted(&account), at)).await?;
+        Ok(u128::try_from(balance).unwrap_or(u128::MAX))
+    }
+
+    async fn block_base_fee(&self, at: &str) -> Result<u128, ChainError> {
+        let method = "eth_getBlockByNumber";
+        let base_fee = self
+            .block(at)
+            .await?
+            .and_then(|block| block.base_fee_per_gas)
+            .ok_or_else(|| ChainError::Malformed { method, what: "no baseFeePerGas".to_owned() })?;
+        Ok(u128::try_from(base_fee).unwrap_or(u128::MAX))
     }
 
     /// All logs of `addresses` with one of `topics` in `from..=to`, in order. A range that the endpoint refuses is halved: the limits on
@@ -188,8 +219,7 @@ impl Chain for EspaceChain {
     }
 
     async fn block_hash(&self, number: u64) -> Result<Option<Hash>, ChainError> {
-        let block: Option<Block> = self.call("eth_getBlockByNumber", (U64::from(number), false)).await?;
-        Ok(block.map(|block| block.hash.0))
+        Ok(self.block(&format!("{number:#x}")).await?.map(|block| block.hash.0))
     }
 
     async fn policies(&self, from: u64, to: u64) -> Result<Vec<Policy>, ChainError> {
@@ -218,21 +248,15 @@ impl Chain for EspaceChain {
     }
 
     async fn nonce(&self, account: Address) -> Result<u64, ChainError> {
-        Ok(self.call::<_, U64>("eth_getTransactionCount", (quoted(&account), "latest")).await?.to())
+        self.transaction_count(account, "latest").await
     }
 
     async fn balance(&self, account: Address) -> Result<u128, ChainError> {
-        let balance: U256 = self.call("eth_getBalance", (quoted(&account), "latest")).await?;
-        Ok(u128::try_from(balance).unwrap_or(u128::MAX))
+        self.funds(account, "latest").await
     }
 
     async fn base_fee(&self) -> Result<u128, ChainError> {
-        let method = "eth_getBlockByNumber";
-        let block = self.block("latest").await?;
-        let base_fee = block
-            .and_then(|block| block.base_fee_per_gas)
-            .ok_or_else(|| ChainError::Malformed { method, what: "no baseFeePerGas".to_owned() })?;
-        Ok(u128::try_from(base_fee).unwrap_or(u128::MAX))
+        self.block_base_fee("latest").await
     }
 
     async fn estimate_gas(&self, from: Address, to: Address, calldata: &[u8]) -> Result<u64, ChainError> {
@@ -267,6 +291,36 @@ impl Chain for EspaceChain {
     async fn has_code(&self, address: Address) -> Result<bool, ChainError> {
         let code: Bytes = self.call("eth_getCode", (quoted(&address), "latest")).await?;
         Ok(!code.is_empty())
+    }
+}
+
+#[async_trait]
+impl Node for EspaceChain {
+    fn name(&self) -> &str {
+        &self.endpoint
+    }
+
+    async fn is_syncing(&self) -> Result<bool, ChainError> {
+        // `false`, or an object with progress that differs between nodes.
+        let answer: Value = self.call("eth_syncing", ()).await?;
+        Ok(answer != Value::Bool(false))
+    }
+
+    async fn is_espace(&self) -> Result<bool, ChainError> {
+        let block: Value = self.call("eth_getBlockByNumber", ("latest", false)).await?;
+        Ok(block.get("espaceGasLimit").is_some())
+    }
+
+    async fn nonce_at(&self, account: Address, block: u64) -> Result<u64, ChainError> {
+        self.transaction_count(account, &format!("{block:#x}")).await
+    }
+
+    async fn balance_at(&self, account: Address, block: u64) -> Result<u128, ChainError> {
+        self.funds(account, &format!("{block:#x}")).await
+    }
+
+    async fn base_fee_at(&self, block: u64) -> Result<u128, ChainError> {
+        self.block_base_fee(&format!("{block:#x}")).await
     }
 }
 

@@ -1,8 +1,12 @@
-//! The chain, as the rest of the relayer sees it. [`espace`] is the real one.
+//! The chain, as the rest of the relayer sees it. [`endpoints`] is the real one: [`espace`] several times over.
 
 pub mod contracts;
+pub mod endpoints;
 pub mod espace;
 pub mod fees;
+pub mod head_quorum;
+pub mod health;
+pub mod quorum;
 pub mod signer;
 
 use std::fmt::Debug;
@@ -104,12 +108,20 @@ pub struct Receipt {
     pub fee_drip: u128,
 }
 
+impl Receipt {
+    /// Whether both tell of the same execution. The fee is left aside: it is for people.
+    pub fn is_same_inclusion(&self, other: &Self) -> bool {
+        let told = |receipt: &Self| (receipt.succeeded, receipt.block, receipt.block_hash, receipt.gas_used);
+        told(self) == told(other)
+    }
+}
+
 /// The calls that the relayer makes. Every method may fail with a [`ChainError`] that says whether to try again.
 #[async_trait]
 pub trait Chain: Debug + Send + Sync {
-    /// The chain id the endpoint reports.
+    /// The chain id that is reported.
     async fn chain_id(&self) -> Result<u64, ChainError>;
-    /// Numbers under the three tags.
+    /// Numbers under the three tags. What is guaranteed of several endpoints together: [`head_quorum`].
     async fn heads(&self) -> Result<Heads, ChainError>;
     /// Hash of a block, `None` if the endpoint has no such block.
     async fn block_hash(&self, number: u64) -> Result<Option<Hash>, ChainError>;

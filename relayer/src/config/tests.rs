@@ -51,9 +51,19 @@ fn a_value_out_of_limits_names_key_value_and_limit() {
         ("[limits]\nidle_timeout_ms = 1", "limits.idle_timeout_ms is 1, but it has to be at least 60000"),
         ("[gateway]\nlisten = \"4622\"", "gateway.listen is \"4622\", but it has to be host:port"),
         (
-            "[chain]\nendpoint = \"ws://u:p@h/x\"",
-            "chain.endpoint is ws://…@h/…, but it has to be an http:// or https:// URL",
+            "[chain]\nendpoints = [\"ws://u:p@h/x\"]",
+            "chain.endpoints is ws://…@h/…, but it has to be an http:// or https:// URL",
         ),
+        ("[chain]\nendpoints = []", "chain.endpoints is 0, but it has to be at least 1"),
+        (
+            "[chain]\nendpoints = [\"http://h/k\", \"http://g\", \"http://h/k\"]",
+            "chain.endpoints is http://h/…, but each endpoint has to be named once: it has one vote",
+        ),
+        (
+            "[chain]\nendpoints = [\"http://h\", \"http://g\"]\nquorum = 3",
+            "chain.quorum is 3, but it has to be at most 2",
+        ),
+        ("[chain]\nquorum = 0", "chain.quorum is 0, but it has to be at least 1"),
     ] {
         assert_eq!(parse(text).unwrap().validate().unwrap_err().to_string(), expected);
     }
@@ -63,19 +73,39 @@ fn a_value_out_of_limits_names_key_value_and_limit() {
 fn the_environment_wins_over_the_file() {
     let environment = [
         ("RELAYER__CHAIN__POLL_INTERVAL_MS", "77"),
-        ("RELAYER__CHAIN__ENDPOINT", "https://example.org/key"),
+        ("RELAYER__CHAIN__ENDPOINTS", "[\"https://example.org/key?a=b,c\", \"http://127.0.0.1:1\"]"),
         ("RELAYER_CONFIG", "not a key"),
     ];
     let config = parse_with("[chain]\npoll_interval_ms = 5\nreplace_blocks = 99", &environment).unwrap();
     assert_eq!(config.chain.poll_interval_ms, 77);
     assert_eq!(config.chain.replace_blocks, 99);
-    assert_eq!(config.chain.endpoint.expose(), "https://example.org/key");
+    let endpoints: Vec<&str> = config.chain.endpoints.iter().map(Endpoint::expose).collect();
+    assert_eq!(endpoints, ["https://example.org/key?a=b,c", "http://127.0.0.1:1"]);
+    let one = parse_with("", &[("RELAYER__CHAIN__ENDPOINTS", "https://example.org")]).unwrap();
+    assert_eq!(one.chain.endpoints, [Endpoint::new("https://example.org")], "one needs no list");
+}
+
+#[test]
+fn the_quorum_is_a_majority_unless_it_is_given() {
+    for (endpoints, majority) in [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)] {
+        assert_eq!(Config::default().chain.quorum.of(endpoints), majority);
+    }
+    assert_eq!(parse("[chain]\nquorum = 1").unwrap().chain.quorum.of(3), 1);
+    assert_eq!(parse("[chain]\nquorum = \"majority\"").unwrap().chain.quorum.of(3), 2);
+    assert!(parse("[chain]\nquorum = \"most\"").is_err());
+}
+
+#[test]
+fn endpoints_that_do_not_parse_are_not_shown() {
+    let error = parse("[chain]\nendpoints = { a = \"http://user:secret@h\" }").unwrap_err();
+    let shown = chain(&error);
+    assert!(shown.contains("list of URLs") && !shown.contains("secret"), "{shown}");
 }
 
 #[test]
 fn an_unknown_variable_is_refused_by_name() {
-    let error = parse_with("", &[("RELAYER__CHAIN__ENDPIONT", "http://h")]).unwrap_err();
-    assert!(chain(&error).contains("endpiont"), "{}", chain(&error));
+    let error = parse_with("", &[("RELAYER__CHAIN__ENDPIONTS", "http://h")]).unwrap_err();
+    assert!(chain(&error).contains("endpionts"), "{}", chain(&error));
 }
 
 #[test]
@@ -106,8 +136,8 @@ fn credentials_of_an_endpoint_are_never_shown() {
         ("http://127.0.0.1:8545", "http://127.0.0.1:8545"),
         ("secret", "…"),
     ] {
-        config.chain.endpoint = Endpoint::new(url);
-        assert_eq!(config.chain.endpoint.to_string(), shown);
+        config.chain.endpoints = vec![Endpoint::new(url)];
+        assert_eq!(config.chain.endpoints[0].to_string(), shown);
         assert!(!format!("{config:?}{}", config.to_toml()).contains(if url == shown {
             "@"
         } else {
