@@ -455,6 +455,7 @@ contract ChargingAuthVerifierTest is SystemTest {
     }
 
     /// forge-config: default.fuzz.runs = 64
+    /// forge-config: full.fuzz.runs = 10000
     function testFuzz_garbage_records_are_never_recorded(bytes32 a, bytes32 b, bytes32 c, bytes2 d) public {
         bytes memory records = abi.encodePacked(d, a, b, c);
         assertEq(verifier.record(GROUP, current(), records), 0);
