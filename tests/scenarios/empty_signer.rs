@@ -33,7 +33,8 @@ async fn alone_an_empty_signer_waits_and_goes_on_once_it_is_funded() {
     let (epoch, place) = (pile.epoch.unwrap().epoch, pile.place.unwrap());
     let waiting = relayer.wait_for_transaction(|line| line["state"] == "waiting").await;
     assert_eq!(waiting["attempts"], 0, "nothing is signed that could not be paid");
-    relayer.wait_for_metric("signer_short_drip", |lacking| lacking > 0.0).await;
+    let short = format!("signer_short_drip{{signer=\"{:#x}\"}}", empty());
+    relayer.wait_for_metric(&short, |lacking| lacking > 0.0).await;
     assert_eq!(relayer.metric("batches_without_signer").await, 1.0);
 
     let faucet = world.node.info.account("faucet");
@@ -41,5 +42,5 @@ async fn alone_an_empty_signer_waits_and_goes_on_once_it_is_funded() {
     world.chain.wait_for_head(place.group, place.index, epoch, pile.chain.0).await;
     let payers: Vec<Address> = world.chain.payers().await.into_iter().map(|(payer, _)| payer).collect();
     assert_eq!(payers, [empty()]);
-    relayer.wait_for_metric("signer_short_drip", |lacking| lacking == 0.0).await;
+    relayer.wait_for_metric(&short, |lacking| lacking == 0.0).await;
 }

@@ -8,7 +8,7 @@ use system_tests::proxy::{Behaviour, Proxy};
 use system_tests::relayer::Relayer;
 use system_tests::world::World;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nonce_taken_before_our_broadcast_arrives_costs_the_batch_only_its_nonce() {
     let world = World::new();
     let signer = world.node.info.account("relayer-1").clone();
@@ -29,7 +29,7 @@ async fn a_nonce_taken_before_our_broadcast_arrives_costs_the_batch_only_its_non
     carried_once_under_another_nonce(&world, &relayer, &pile, first).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nonce_taken_after_our_broadcast_costs_the_batch_only_its_nonce() {
     let world = World::new();
     let signer = world.node.info.account("relayer-1").clone();

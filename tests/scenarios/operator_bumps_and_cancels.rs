@@ -6,7 +6,7 @@ use system_tests::chain::address_of;
 use system_tests::proxy::{Behaviour, Proxy};
 use system_tests::world::World;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bumped_and_cancelled_batch_uses_its_nonce_up_and_its_statements_go_by_another() {
     let world = World::new();
     let signer = world.node.info.account("relayer-1").clone();

@@ -6,7 +6,7 @@ use system_tests::chain::address_of;
 use system_tests::proxy::{Behaviour, Proxy};
 use system_tests::world::World;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_below_a_risen_base_fee_is_replaced_and_the_replacement_is_mined() {
     let world = World::new();
     let signer = world.node.info.account("relayer-1").clone();

@@ -9,7 +9,7 @@ use system_tests::world::World;
 
 const SIGNERS: [&str; 3] = ["relayer-1", "relayer-2", "relayer-3"];
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_signers_carry_at_once_and_keep_what_they_have_through_a_restart() {
     let world = World::new();
     let proxy = Proxy::start(&world.node.info.rpc_url).await;

@@ -6,7 +6,7 @@ use system_tests::chain::address_of;
 use system_tests::proxy::{Behaviour, Proxy};
 use system_tests::world::World;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_that_a_node_took_and_forgot_go_out_again() {
     let world = World::new();
     let proxy = Proxy::start(&world.node.info.rpc_url).await;
@@ -28,7 +28,7 @@ async fn bytes_that_a_node_took_and_forgot_go_out_again() {
     assert_eq!(world.chain.heads_of(place.group, place.index, epoch).await.len(), 1, "recorded once");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_in_the_pool_of_a_node_that_is_killed_goes_out_again() {
     let mut world = World::new();
     let signer = world.node.info.account("relayer-1").clone();

@@ -126,6 +126,17 @@ impl Chain {
         self.provider.get_transaction_by_hash(transaction).await.expect("the node answers").is_some()
     }
 
+    /// Waits until the node knows a transaction.
+    pub async fn wait_until_known(&self, transaction: B256) {
+        for _ in 0..POLLS_MAX {
+            if self.knows(transaction).await {
+                return;
+            }
+            pause().await;
+        }
+        panic!("the node never heard of {transaction}");
+    }
+
     async fn broadcast(&self, from: &Account, mut transaction: TxEip1559) -> B256 {
         let signer: PrivateKeySigner = from.key.parse().expect("a valid key");
         let signature = signer.sign_transaction_sync(&mut transaction).expect("signs");

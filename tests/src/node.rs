@@ -60,6 +60,15 @@ impl Node {
         Self { dir: dir.to_owned(), info }
     }
 
+    /// Ends it at once, so that its pool is gone, and starts it again on the chain in its folder.
+    pub fn restart(&mut self, block_interval_ms: u32) {
+        self.kill();
+        let started = Self::start(&self.dir, None, block_interval_ms);
+        self.info = started.info.clone();
+        // There is one node, which ends with this value.
+        std::mem::forget(started);
+    }
+
     /// Stops it in good order; the chain stays in the folder.
     pub fn stop(self) {
         run(&mut devnet("down", &self.dir));

@@ -71,6 +71,11 @@ impl World {
         Launch::new(self.dir.path(), &self.snapshot, &self.node)
     }
 
+    /// Reaches the node again after a restart.
+    pub fn reconnect(&mut self) {
+        self.chain = Chain::new(&self.node.info.rpc_url, self.deployment.verifier());
+    }
+
     /// A scripted pile, not connected.
     pub fn pile(&self, number: usize) -> Pile {
         let entry = self.piles.get(number).expect("the snapshot has this pile");

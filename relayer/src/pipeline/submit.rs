@@ -6,6 +6,7 @@
 
 pub mod capacity;
 mod edit;
+mod nonces;
 mod run;
 mod tracked;
 
@@ -230,6 +231,8 @@ pub struct Submissions {
     batches: BTreeMap<u64, Tracked>,
     /// Highest nonce that durable bytes hold.
     stored_nonce: Option<u64>,
+    /// `latest` when a nonce below `stored_nonce` was first seen free that no bytes of ours hold.
+    gap_since: Option<u64>,
     /// An attempt was planned and is not durable yet: no other nonce is given out meanwhile.
     signing: Option<(u64, AttemptKind)>,
     /// The oldest batch did not fit: those after it wait, until the next look at the chain.
@@ -246,6 +249,7 @@ impl Submissions {
             can_sign,
             batches: BTreeMap::new(),
             stored_nonce: None,
+            gap_since: None,
             signing: None,
             full: false,
             seen: None,
@@ -366,6 +370,7 @@ impl Submissions {
         for (batch, sighting) in sightings {
             self.sighted(batch, &sighting, &observation, &mut appends, &mut reports);
         }
+        self.note_gap(&observation);
         self.seen = Some(observation);
         self.full = false;
         let mut effects = appends;
@@ -523,7 +528,7 @@ impl Submissions {
     fn planned(&mut self, batch: u64, gas_limit: u64) -> Option<Effect> {
         let now = self.seen.as_ref()?;
         let tracked = self.batches.get(&batch)?;
-        let nonce = self.stored_nonce.map_or(now.nonce, |stored| now.nonce.max(stored.saturating_add(1)));
+        let nonce = self.next_nonce(now);
         if !tracked.needs_nonce() || !self.has_room() || !self.can_sign {
             return None;
         }

@@ -8,7 +8,7 @@ use cip22_wire::{Address, DenyReason, DeviceId, EndCause, Hash, Sid, frame};
 use serde::Serialize;
 
 use super::hex0x;
-use crate::journal::record::{BatchKind, StatementKind, StatementRecord};
+use crate::journal::record::{BatchKind, StatementKind, StatementRecord, TxEdit};
 use crate::journal::{Lsn, Record};
 use crate::pipeline::batch::kind_label;
 
@@ -152,7 +152,7 @@ impl Story {
                 let line = self.line(lsn, "batched", format!("cut with {members} piles, call {kind}"));
                 line.batch = Some(batch.batch);
             }
-            Record::Submitted(attempt) => {
+            Record::Submitted(attempt) | Record::CancelSubmitted(attempt) => {
                 let Some(carrier) = self.carriers.get_mut(&attempt.batch) else { return };
                 carrier.transactions.push(attempt.transaction);
                 carrier.attempt = Some(Attempt {
@@ -163,8 +163,10 @@ impl Story {
                     transaction: attempt.transaction,
                 });
                 let fee_gwei = attempt.max_fee_per_gas / 1_000_000_000;
+                let cancels = matches!(record, Record::CancelSubmitted(_));
+                let what = if cancels { "a transfer of nothing, to cancel: " } else { "" };
                 let detail = format!(
-                    "attempt {}: nonce {} of {}, gas limit {}, at most {fee_gwei} gwei",
+                    "{what}attempt {}: nonce {} of {}, gas limit {}, at most {fee_gwei} gwei",
                     attempt.attempt,
                     attempt.nonce,
                     hex0x(&attempt.signer),
@@ -172,6 +174,13 @@ impl Story {
                 );
                 let line = self.line(lsn, "submitted", detail);
                 (line.batch, line.transaction) = (Some(attempt.batch), Some(hex0x(&attempt.transaction)));
+            }
+            Record::TxEdited { batch, edit, .. } if self.carriers.contains_key(batch) => {
+                let detail = match edit {
+                    TxEdit::Bump => "an operator wants it paid better",
+                    TxEdit::Cancel => "an operator wants it cancelled",
+                };
+                self.line(lsn, "edited", detail.to_owned()).batch = Some(*batch);
             }
             Record::Mined { batch, .. }
             | Record::Unmined { batch }

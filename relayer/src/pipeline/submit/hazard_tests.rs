@@ -318,3 +318,19 @@ fn without_its_key_stored_bytes_are_sent_and_judged_and_nothing_is_signed() {
     assert_eq!(other.step(Event::Observed(look(561, 502, 40))), [Effect::Plan { batch: 1 }]);
     assert_eq!(planned(&mut other, 1).nonce, 40);
 }
+
+#[test]
+fn a_nonce_freed_by_a_deep_reorganisation_is_used_again_and_jams_nothing() {
+    let (mut submissions, attempts) = in_flight(2);
+    let receipts = |hash| [(hash, Some(receipt(104, 1)))];
+    submissions.step(sighted(look(105, 45, 5), 1, &receipts(attempts[0].transaction)));
+    submissions.step(sighted(look(155, 104, 5), 1, &receipts(attempts[0].transaction)));
+    assert!(submissions.batch(1).is_none(), "done and forgotten");
+    // `safe` was wrong: nonce 4 is free again, and nobody has its bytes. Nonce 5 waits for it.
+    submissions.step(taken(3));
+    submissions.step(Event::Observed(look(156, 105, 4)));
+    assert_eq!(submitted(&mut submissions, 3).nonce, 6, "an endpoint that trails says the same, for a while");
+    submissions.step(taken(4));
+    submissions.step(Event::Observed(look(216, 160, 4)));
+    assert_eq!(planned(&mut submissions, 4).nonce, 4, "the gap is filled");
+}
