@@ -18,6 +18,9 @@ pub const FAILPOINTS: [&str; 14] = [
     "acknowledge::before_ledger",
 ];
 
+/// Places in pruning: passed only once epochs are old enough to be forgotten.
+pub const PRUNING_FAILPOINTS: [&str; 3] = ["prune::before_pruned", "prune::after_pruned", "prune::front_cut"];
+
 /// Sends this process SIGKILL if the environment variable `CIP22_FAILPOINT` names this place, as `name` or, to do so
 /// only when it is passed for the K-th time, as `name=K`. Does nothing unless built with the feature `failpoints`.
 #[cfg(feature = "failpoints")]
@@ -35,7 +38,8 @@ pub fn failpoint(name: &str) {
     });
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    assert!(FAILPOINTS.contains(&name), "{name} is not in the list of failpoints");
+    let listed = FAILPOINTS.contains(&name) || PRUNING_FAILPOINTS.contains(&name);
+    assert!(listed, "{name} is not in the list of failpoints");
     let Some((chosen, pass)) = &*ARMED else { return };
     if chosen == name && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *pass {
         let own = std::process::id().to_string();

@@ -12,6 +12,8 @@ mod endpoint_hangs;
 mod endpoint_lags;
 mod endpoints_all_down;
 mod endpoints_disagree;
+mod journal_damaged;
+mod journal_disk_full;
 mod later_epoch_does_not_block_an_earlier_one;
 mod nonce_consumed_by_a_foreign_transaction;
 mod open_ticket_is_asked_anew_when_the_epoch_advances;

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
 
+use super::appender::Appender;
 use super::redb_log::RedbLog;
 use super::{Journal, Lsn, Record, examine};
+use crate::clock::SystemClock;
 use crate::error::{JournalError, with_causes};
 
 /// What is written, what a sync made durable, and what is in between.
@@ -23,6 +25,8 @@ struct Memory {
     /// Writes past this length fail as on a full disk.
     room: Option<usize>,
     failed_writes: u64,
+    /// The next sync fails, once.
+    failing_sync: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -89,6 +93,9 @@ impl StorageBackend for FakeDisk {
     fn sync_data(&self) -> io::Result<()> {
         self.with(|memory| {
             memory.syncs += 1;
+            if std::mem::take(&mut memory.failing_sync) {
+                return Err(io::Error::other("the disk gave up a page"));
+            }
             if memory.power_until_sync.is_none_or(|sync| memory.syncs < sync) {
                 memory.durable = memory.live.clone();
                 memory.unsynced.clear();
@@ -235,6 +242,84 @@ fn on_a_full_disk_nothing_is_acknowledged_and_what_was_stays() {
     assert_eq!((positions.first(), positions.last()), (Some(&1), Some(&acknowledged)));
     let token = log.acquire("next").unwrap();
     assert_eq!(log.append(token, &[record(acknowledged + 1)]).unwrap(), acknowledged + 1);
+}
+
+#[test]
+fn a_start_that_is_killed_again_and_again_recovers_all_the_same() {
+    let disk = FakeDisk::default();
+    let log = open(&disk).unwrap();
+    work(&log, STEPS, |_, _| {}).unwrap();
+    let positions = held(&log).unwrap();
+    let mut image = disk.with(|memory| memory.live.clone());
+    std::mem::forget(log);
+    let mut kills = 0;
+    for sync in 1.. {
+        let disk = FakeDisk::holding(image.clone());
+        disk.with(|memory| memory.power_until_sync = Some(sync));
+        std::mem::forget(open(&disk));
+        if disk.powered() {
+            break;
+        }
+        // The next start meets what this one left.
+        image = disk.after_power_cut(|at| if at % 2 == 0 { usize::MAX } else { 0 });
+        kills += 1;
+        assert_eq!(held(&open(&FakeDisk::holding(image.clone())).unwrap()).unwrap(), positions);
+    }
+    assert!(kills > 0, "a recovery syncs");
+}
+
+#[test]
+fn after_a_failed_fsync_nothing_is_written_until_the_file_is_opened_anew() {
+    let disk = FakeDisk::default();
+    let log = open(&disk).unwrap();
+    let token = log.acquire("test").unwrap();
+    assert_eq!(log.append(token, &[record(1)]).unwrap(), 1);
+    disk.with(|memory| memory.failing_sync = true);
+    let told = with_causes(&log.append(token, &[record(2)]).unwrap_err());
+    assert!(told.contains("/fake/journal.redb") && told.contains("gave up a page"), "{told}");
+    // The disk is well again, but nobody knows which pages it has.
+    assert!(log.append(token, &[record(2)]).is_err());
+    drop(log);
+    let log = open(&disk).unwrap();
+    let positions = held(&log).unwrap();
+    assert!(positions == [1] || positions == [1, 2], "{positions:?}");
+}
+
+#[tokio::test]
+async fn every_append_that_waits_on_a_failed_write_is_told_and_the_writer_ends_with_the_cause() {
+    let disk = FakeDisk::default();
+    let log = open(&disk).unwrap();
+    let token = log.acquire("test").unwrap();
+    let room = disk.with(|memory| memory.live.len());
+    disk.with(|memory| memory.room = Some(room));
+    let (appender, writer) = Appender::start(Arc::new(log), token, Arc::new(SystemClock::new())).unwrap();
+    let waiting: Vec<_> =
+        (0..600).map(|group| appender.append((1..=20).map(|n| record(group * 20 + n)).collect())).collect();
+    let mut outcomes = Vec::new();
+    for append in waiting {
+        outcomes.push(append.await.is_ok());
+    }
+    let acknowledged = outcomes.iter().filter(|ok| **ok).count() as u64;
+    assert!(outcomes[acknowledged as usize..].iter().all(|ok| !ok), "none after the first that failed");
+    assert!(acknowledged < 600);
+    drop(appender);
+    let error = tokio::task::spawn_blocking(|| writer.join()).await.unwrap().unwrap().unwrap_err();
+    assert!(with_causes(&error).contains("/fake/journal.redb"));
+    disk.with(|memory| memory.room = None);
+    let held = held(&open(&disk).unwrap()).unwrap().len() as u64;
+    assert!(held >= acknowledged * 20, "{held} records of {acknowledged} groups");
+}
+
+#[test]
+fn the_journal_is_one_file_and_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.redb");
+    let log = RedbLog::open(&path).unwrap();
+    let token = log.acquire("test").unwrap();
+    log.append(token, &[record(1)]).unwrap();
+    let names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(names, [path]);
 }
 
 /// The image of a journal with some hundred records, closed in good order or not, and the records before its last commit.

@@ -180,33 +180,5 @@ const RECORDS_AT_ONCE: usize = 512;
 const PAUSE_MS: u64 = 10;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SETTINGS: RetentionSettings =
-        RetentionSettings { window_blocks: 640, retention_blocks: 1_000, epoch_len_blocks: 20 };
-
-    fn opened(epoch: u32) -> Record {
-        Record::EpochOpened { epoch, challenge: [0; 32], policy_hash: [0; 32] }
-    }
-
-    #[test]
-    fn an_epoch_goes_once_ring_and_retention_are_behind_its_last_block() {
-        assert_eq!(SETTINGS.wanted_epoch(0), 0);
-        assert_eq!(SETTINGS.wanted_epoch(1_659), 0, "block 19 belongs to epoch 0");
-        assert_eq!(SETTINGS.wanted_epoch(1_660), 1);
-        assert_eq!(SETTINGS.step_epochs(), 5);
-        assert_eq!(RetentionSettings { window_blocks: 40, retention_blocks: 0, ..SETTINGS }.step_epochs(), 1);
-    }
-
-    #[test]
-    fn the_front_ends_at_the_first_epoch_that_is_kept() {
-        let acked = Record::AuthAcked { sid: [0; 16], a: [0; 32] };
-        let front = [(7, opened(3)), (8, acked.clone()), (9, opened(5)), (10, acked)];
-        assert_eq!(spent(&front, 5), (9, true));
-        assert_eq!(spent(&front, 4), (9, true));
-        assert_eq!(spent(&front, 3), (0, true), "nothing is spent");
-        assert_eq!(spent(&front, 6), (11, false), "there may be more");
-        assert_eq!(spent(&[], 6), (0, true));
-    }
-}
+#[path = "retention_tests.rs"]
+mod tests;
