@@ -120,7 +120,8 @@ async function forgeTest(base, selection) {
   child.stdout.on("data", (chunk) => (text += chunk));
   child.stderr.on("data", (chunk) => (text += chunk));
   const code = await new Promise((resolve) => child.on("close", resolve));
-  const failed = [...text.matchAll(/^\[FAIL[^\n]*\]\s+(\w+)\(/gm)].map((m) => m[1]);
+  // An invariant's name follows the calls that broke it.
+  const failed = [...text.matchAll(/^(?:\[FAIL[^\n]*\]\s+| )(\w+)\((?=[^\n]*\((?:runs|gas):)/gm)].map((m) => m[1]);
   const ran = /^Ran \d+ test suites? /m.test(text);
   if ((code === 0) !== (failed.length === 0) || !ran) throw new Error(`forge test did not run:\n${text.slice(-3000)}`);
   return [...new Set(failed)];
