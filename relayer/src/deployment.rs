@@ -96,7 +96,8 @@ impl Deployment {
 
     /// The last block in which `epoch` may still be recorded.
     pub fn expires_block(&self, epoch: u32) -> u64 {
-        (u64::from(epoch) + u64::from(self.ring_epochs)) * self.epoch_len_blocks - 1
+        let first_after = u64::from(epoch) + u64::from(self.ring_epochs);
+        first_after.saturating_mul(self.epoch_len_blocks) - 1
     }
 }
 
@@ -239,5 +240,14 @@ mod tests {
         assert_eq!(deployment.oldest_epoch(last - 1), epoch, "the next block is the last that takes it");
         assert_eq!(deployment.oldest_epoch(last), epoch + 1);
         assert_eq!(deployment.epoch_of(deployment.challenge_block(epoch)), epoch);
+    }
+
+    #[test]
+    fn the_largest_window_has_an_end() {
+        let mut document = document();
+        document["epoch_len_blocks"] = u32::MAX.into();
+        document["ring_epochs"] = u32::MAX.into();
+        let deployment = Deployment::parse("1235.json", &document.to_string()).unwrap();
+        assert_eq!(deployment.expires_block(u32::MAX), u64::MAX - 1);
     }
 }

@@ -467,7 +467,7 @@ impl State {
         }
         chain.recorded = true;
         chain.seen_in = Some(seen_in);
-        for (_, entry) in chain.statements.range_mut(1..=n) {
+        for (_, entry) in chain.statements.range_mut(..=n) {
             if entry.state.can_become(MessageState::Safe) {
                 entry.state = MessageState::Safe;
                 self.counts.statements_safe += 1;
@@ -484,7 +484,7 @@ impl State {
         let Some(batch) = self.batches.get(&number) else { return };
         for (place, n) in &batch.places {
             let Some(chain) = self.chains.get_mut(place) else { continue };
-            for (_, entry) in chain.statements.range_mut(1..=*n) {
+            for (_, entry) in chain.statements.range_mut(..=*n) {
                 if entry.state.can_become(next) {
                     entry.state = next;
                 }
@@ -563,6 +563,20 @@ mod tests {
         state.apply(&ticket(1, 4, 6));
         assert_eq!(state.tickets_of(&[1; 32], 6), 1);
         assert_eq!(state.tickets.len(), 4);
+    }
+
+    #[test]
+    fn a_head_of_no_statement_covers_nothing() {
+        let mut state = State::default();
+        let kind = StatementKind::PolicyAck { version: 1, policy_hash: [0; 32], first_epoch: 0 };
+        let (device_id, head) = ([1; 32], [2; 32]);
+        let (group, index, epoch, n, prev_head, signature) = (1, 7, 5, 1, [0; 32], vec![0; 64]);
+        let statement =
+            StatementRecord { device_id, group, index, epoch, n, prev_head, head, signature, kind };
+        state.apply(&Record::Statement(statement));
+        let (n, transaction, block) = (0, [3; 32], 9);
+        state.apply(&Record::HeadSafe { group, index, epoch, n, head, transaction, block });
+        assert_eq!((state.counts.statements_safe, state.uncovered.len()), (0, 1));
     }
 
     #[test]

@@ -259,6 +259,10 @@ fn position_parts(position: U256) -> Result<(u32, u8, u8), ChainError> {
     let position = u64::try_from(position).ok().filter(|position| *position < 1 << 48);
     let [_, _, e3, e2, e1, e0, index, n] =
         position.ok_or_else(|| malformed("a position above 48 bits".to_owned()))?.to_be_bytes();
+    // The verifier records no such head: whoever says so invents it.
+    if n == 0 {
+        return Err(malformed("a head of no statement".to_owned()));
+    }
     Ok((u32::from_be_bytes([e3, e2, e1, e0]), index, n))
 }
 
@@ -353,8 +357,10 @@ mod tests {
 
     #[test]
     fn a_position_that_no_epoch_has_is_refused() {
-        let event = abi::HeadRecorded { group: 6, position: U256::MAX, head: B256::ZERO };
-        assert!(head_event(&log(event.encode_log_data())).is_err());
+        for position in [U256::MAX, U256::from(5_u64 << 16 | 7 << 8)] {
+            let event = abi::HeadRecorded { group: 6, position, head: B256::ZERO };
+            assert!(head_event(&log(event.encode_log_data())).is_err());
+        }
     }
 
     #[test]
