@@ -14,7 +14,7 @@ use cip22_wire::{DecodeError, DeviceId, FrameType, Message, NackCode, limits};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use metrics::counter;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tracing::Instrument;
 
 use self::allowance::Verdict;
@@ -144,6 +144,7 @@ struct Greeted {
 }
 
 type InFlight = FuturesOrdered<futures_util::future::BoxFuture<'static, Option<Vec<Vec<u8>>>>>;
+type Reader = dyn AsyncRead + Send + Unpin;
 type Writer = dyn AsyncWrite + Send + Unpin;
 
 impl Session {
@@ -216,7 +217,7 @@ impl Session {
         };
         if !why.is_mute() {
             tokio::select! {
-                () = self.finish(&mut *writer, why, &mut entered) => {}
+                () = self.finish(&mut *reader, &mut *writer, why, &mut entered) => {}
                 () = failed.cancelled() => return Why::JournalFailed,
                 () = clock.sleep(Duration::from_millis(SESSION_END_TIMEOUT_MS)) => {}
             }
@@ -225,7 +226,7 @@ impl Session {
     }
 
     /// Tells the pile what is on its way, and DRAIN if it is to come back. Bounded in time by the caller.
-    async fn finish(&mut self, writer: &mut Writer, why: Why, entered: &mut Entered) {
+    async fn finish(&mut self, reader: &mut Reader, writer: &mut Writer, why: Why, entered: &mut Entered) {
         while let Some(done) = self.in_flight.next().await {
             // Nothing is said any more once the journal has failed.
             let Some(frames) = done else { return };
@@ -244,7 +245,12 @@ impl Session {
                 return;
             }
         }
-        let _ = writer.shutdown().await;
+        if writer.shutdown().await.is_err() {
+            return;
+        }
+        // Closed with bytes unread, the connection would be reset, and the last frames could be lost on their way.
+        let mut buffer = [0; 1_024];
+        while matches!(reader.read(&mut buffer).await, Ok(1..)) {}
     }
 
     async fn write_all(&mut self, writer: &mut Writer) -> std::io::Result<()> {

@@ -26,6 +26,7 @@ sol! {
     function currentEpoch() external view returns (uint32);
     function policyAt(uint32 epoch) external view returns (bytes32);
     function revoke(bytes32 deviceId) external;
+    function rotate(bytes32 deviceId, address newKey) external;
 }
 
 /// One look at the chain takes this long at the least.

@@ -146,6 +146,11 @@ impl Pile {
         self.link = None;
     }
 
+    /// Takes the connection out, to do with it what no pile does.
+    pub fn take_link(&mut self) -> TlsStream<TcpStream> {
+        self.link.take().expect("connected")
+    }
+
     /// Sends bytes as they are.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
         let link = self.link.as_mut().expect("connected");
@@ -186,20 +191,33 @@ impl Pile {
 
     /// The next frame of one of these types; others are kept, policies and epochs are noted.
     pub async fn expect(&mut self, types: &[FrameType]) -> (FrameType, Vec<u8>) {
+        let found = self.try_expect(types).await;
+        found.unwrap_or_else(|| {
+            panic!("{}: the connection ended while {types:?} was awaited", self.entry.name)
+        })
+    }
+
+    /// As [`expect`](Self::expect); `None` at the end of the connection.
+    pub async fn try_expect(&mut self, types: &[FrameType]) -> Option<(FrameType, Vec<u8>)> {
         if let Some(at) = self.waiting.iter().position(|(found, _)| wanted(*found, types)) {
             let (found, payload) = self.waiting.remove(at).expect("just found");
-            return (FrameType::from_u8(found).expect("a known type"), payload);
+            return Some((FrameType::from_u8(found).expect("a known type"), payload));
         }
         loop {
-            let Some((found, payload)) = self.next_frame().await else {
-                panic!("{}: the connection ended while {types:?} was awaited", self.entry.name);
-            };
+            let (found, payload) = self.next_frame().await?;
             self.note(found, &payload);
             if wanted(found, types) {
-                return (FrameType::from_u8(found).expect("a known type"), payload);
+                return Some((FrameType::from_u8(found).expect("a known type"), payload));
             }
             self.waiting.push_back((found, payload));
         }
+    }
+
+    /// Sends a message, or says that the connection is gone.
+    pub async fn try_send<'a>(&mut self, message: &impl Body<'a>) -> std::io::Result<()> {
+        let link = self.link.as_mut().expect("connected");
+        link.write_all(&whole_frame(message)).await?;
+        link.flush().await
     }
 
     /// Expects a NACK; returns its code.

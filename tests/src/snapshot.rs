@@ -16,18 +16,24 @@ pub const PILES: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     dir: PathBuf,
+    piles: usize,
 }
 
 impl Snapshot {
     /// Finds it, or makes it.
-    #[allow(clippy::disallowed_methods, reason = "scenarios work on real files")]
     pub fn get() -> Self {
+        Self::with_piles(PILES)
+    }
+
+    /// One with so many piles.
+    #[allow(clippy::disallowed_methods, reason = "scenarios work on real files")]
+    pub fn with_piles(piles: usize) -> Self {
         let root = target().join("scenarios");
         fs::create_dir_all(&root).expect("target folder is writable");
-        let lock = File::create(root.join("snapshot.lock")).expect("lock file");
+        let lock = File::create(root.join(format!("snapshot-{piles}.lock"))).expect("lock file");
         lock.lock().expect("lock");
-        let dir = root.join(format!("snapshot-{:016x}", fingerprint()));
-        let snapshot = Self { dir };
+        let dir = root.join(format!("snapshot-{:016x}", fingerprint(piles)));
+        let snapshot = Self { dir, piles };
         if !snapshot.dir.join("done").exists() {
             let _ = fs::remove_dir_all(&snapshot.dir);
             snapshot.make();
@@ -56,7 +62,7 @@ impl Snapshot {
         fs::create_dir_all(&self.dir).expect("snapshot folder");
         let mut provision = Command::new(program("cip22-fleet"));
         provision.arg("provision").arg("--out").arg(self.fleet());
-        run(provision.args(["--count", &PILES.to_string()]));
+        run(provision.args(["--count", &self.piles.to_string()]));
         let node = Node::start(&self.chain(), None, 100);
         self.script("Deploy", &node, "deployer", &[]);
         let fleet = self.fleet().join("fleet.json").display().to_string();
@@ -112,9 +118,9 @@ fn program_dir() -> PathBuf {
 }
 
 /// A number that changes with the contracts, the deployment scripts and the node's configuration.
-fn fingerprint() -> u64 {
+fn fingerprint(piles: usize) -> u64 {
     let mut hasher = DefaultHasher::new();
-    PILES.hash(&mut hasher);
+    piles.hash(&mut hasher);
     for folder in ["contracts/src", "contracts/script", "scripts/devnet.d"] {
         hash_folder(&repository().join(folder), &mut hasher);
     }

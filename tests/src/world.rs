@@ -56,9 +56,17 @@ struct Manifest {
 impl World {
     /// A node of its own on a copy of the snapshot.
     pub fn new() -> Self {
-        let snapshot = Snapshot::get();
+        Self::on(Snapshot::get(), 200)
+    }
+
+    /// A node on a chain with so many piles, with a block every `block_interval_ms`.
+    pub fn with_piles(piles: usize, block_interval_ms: u32) -> Self {
+        Self::on(Snapshot::with_piles(piles), block_interval_ms)
+    }
+
+    fn on(snapshot: Snapshot, block_interval_ms: u32) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let node = Node::start(&dir.path().join("chain"), Some(&snapshot.chain()), 200);
+        let node = Node::start(&dir.path().join("chain"), Some(&snapshot.chain()), block_interval_ms);
         let deployment = Deployment::load(&snapshot.deployment()).expect("the deployment file");
         let chain = Chain::new(&node.info.rpc_url, deployment.verifier());
         let manifest = std::fs::read(snapshot.fleet().join("fleet.json")).expect("fleet.json");

@@ -9,6 +9,7 @@ use cip22_relayer::edge::http2::CONTENT_TYPE;
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::{Method, Request, Response, StatusCode, header};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -158,6 +159,94 @@ async fn an_idle_connection_is_closed() {
     let _requests = client.requests.clone();
     client.connection.await.unwrap().unwrap();
     edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_no_ping_is_closed() {
+    let http2 = Http2Limits {
+        ping_interval: Duration::from_millis(10),
+        ping_timeout: Duration::from_millis(50),
+        ..limits().http2
+    };
+    let edge = Edge::start_with(AcceptLimits { http2, ..limits() }).await;
+    let mut stream = edge.connect(&edge.root.device(&DEVICE), Some(ALPN_HTTP2)).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // Ends, though nothing was asked and nothing is wrong but the silence; the connection may be cut without a goodbye.
+    let mut buffer = [0; 64];
+    while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_its_pings_stays() {
+    let http2 = Http2Limits {
+        ping_interval: Duration::from_millis(1),
+        ping_timeout: Duration::from_secs(60),
+        ..limits().http2
+    };
+    let edge = Edge::start_with(AcceptLimits { http2, ..limits() }).await;
+    let mut client = Client::connect(&edge).await;
+    let (response, mut send) = client.post("/session").await;
+    let mut body = expect(response, StatusCode::OK).await;
+    for _ in 0..100 {
+        send.send_data(Bytes::from_static(b"still here"), false).unwrap();
+        assert_eq!(read(&mut body, 10).await, b"still here");
+    }
+    send.send_data(Bytes::new(), true).unwrap();
+    assert_ended(&mut body).await;
+    drop((body, send));
+    client.leave().await;
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn more_requests_than_a_pile_needs_end_the_connection() {
+    let http2 = Http2Limits { requests_per_second_max: 1, request_burst_max: 20, ..limits().http2 };
+    let edge = Edge::start_with(AcceptLimits { http2, ..limits() }).await;
+    let mut client = Client::connect(&edge).await;
+    let mut answered = 0;
+    while let Ok(ready) = client.requests.clone().ready().await {
+        client.requests = ready;
+        let request = Request::post("https://localhost/").body(()).unwrap();
+        let Ok((response, _send)) = client.requests.send_request(request, true) else { break };
+        if response.await.is_err() {
+            break;
+        }
+        answered += 1;
+    }
+    assert!(answered >= 20, "{answered} requests were answered");
+    let error = client.connection.await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM), "{error}");
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_response_that_nobody_reads_holds_up_no_other_stream() {
+    let edge = Edge::start().await;
+    let mut client = Client::connect(&edge).await;
+    let (response, mut send) = client.post("/session").await;
+    let body = expect(response, StatusCode::OK).await;
+    // More than the session's windows and buffers hold in both directions; the client keeps the rest.
+    send.send_data(Bytes::from(vec![7; 1_000_000]), false).unwrap();
+    for _ in 0..20 {
+        let (response, mut challenge) = client.post("/auth/challenge").await;
+        challenge.send_data(Bytes::from_static(b"request"), true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        assert_eq!(read(&mut body, 39).await, [&DEVICE[..], b"request"].concat());
+    }
+    drop((body, send));
+    client.leave().await;
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_is_bounded_for_a_stream_that_does_not_end() {
+    let http2 = Http2Limits { drain_timeout: Duration::from_millis(50), ..limits().http2 };
+    let edge = Edge::start_with(AcceptLimits { http2, ..limits() }).await;
+    let mut client = Client::connect(&edge).await;
+    let (response, _send) = client.post("/session").await;
+    let _body = expect(response, StatusCode::OK).await;
+    assert_eq!(edge.stop().await.len(), 1);
 }
 
 #[tokio::test]

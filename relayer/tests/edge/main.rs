@@ -122,6 +122,51 @@ async fn no_session_ticket_is_ever_sent() {
 }
 
 #[tokio::test]
+async fn a_client_that_would_resume_makes_a_full_handshake_with_its_certificate_each_time() {
+    let edge = Edge::start().await;
+    let mut config = client_config(&edge.root.pem, &edge.root.device(&DEVICE), Some(ALPN_RAW));
+    config.resumption = rustls::client::Resumption::in_memory_sessions(8);
+    for _ in 0..3 {
+        let mut stream = edge.connect_with(config.clone()).await.unwrap();
+        echo(&mut stream, b"frame").await.unwrap();
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+    }
+    assert_eq!(edge.stop().await.len(), 3);
+}
+
+#[tokio::test]
+async fn slow_handshakes_of_one_address_do_not_use_up_the_turns() {
+    let admission =
+        AdmissionLimits { handshakes_max: 16, handshakes_per_address_max: 2, ..limits().admission };
+    let edge = Edge::start_with(AcceptLimits { admission, ..limits() }).await;
+    let _slow = (connect_from("127.0.0.2", &edge).await, connect_from("127.0.0.2", &edge).await);
+    let _waits = connect_from("127.0.0.2", &edge).await;
+    let mut stream = edge.connect(&edge.root.device(&DEVICE), Some(ALPN_RAW)).await.unwrap();
+    assert_eq!(echo(&mut stream, b"frame").await.unwrap(), b"frame");
+    drop(stream);
+    assert_eq!(edge.stop().await, vec![(DEVICE, Binding::Raw)]);
+}
+
+#[tokio::test]
+async fn the_oldest_connection_of_a_certificate_gives_way_to_a_newer_one() {
+    let admission = AdmissionLimits { connections_per_device_max: 2, ..limits().admission };
+    let edge = Edge::start_with(AcceptLimits { admission, ..limits() }).await;
+    let device = edge.root.device(&DEVICE);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut stream = edge.connect(&device, Some(ALPN_RAW)).await.unwrap();
+        assert_eq!(echo(&mut stream, b"frame").await.unwrap(), b"frame");
+        open.push(stream);
+    }
+    assert_eq!(echo(&mut open[0], b"frame").await.unwrap_or_default(), b"");
+    for stream in &mut open[1..] {
+        assert_eq!(echo(stream, b"frame").await.unwrap(), b"frame");
+    }
+    drop(open);
+    assert_eq!(edge.stop().await.len(), 3);
+}
+
+#[tokio::test]
 async fn a_handshake_that_takes_too_long_is_closed() {
     let edge =
         Edge::start_with(AcceptLimits { handshake_timeout: Duration::from_millis(50), ..limits() }).await;
@@ -257,6 +302,13 @@ fn limits() -> AcceptLimits {
             request_burst_max: 1_000,
         },
     }
+}
+
+/// A silent connection from another address of this machine.
+async fn connect_from(address: &str, edge: &Edge) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+    socket.connect(edge.address.parse().unwrap()).await.unwrap()
 }
 
 async fn echo(stream: &mut TlsStream<BoxStream>, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
