@@ -11,7 +11,12 @@ use system_tests::world::World;
 #[tokio::test]
 async fn a_key_rotated_while_its_pile_is_connected_is_drained_and_authorizes_at_its_new_index() {
     let world = World::new();
-    let relayer = world.launch().start();
+    // The rotation has to be safe, and then the first epoch of the new key: these piles send nothing meanwhile.
+    let relayer = world
+        .launch()
+        .with("RELAYER__GATEWAY__HEARTBEAT_INTERVAL_MS", 120_000)
+        .with("RELAYER__LIMITS__IDLE_TIMEOUT_MS", 240_000)
+        .start();
     let mut pile = world.connected_pile(0, &relayer).await;
     let mut bystander = world.connected_pile(1, &relayer).await;
     pile.authorize().await;

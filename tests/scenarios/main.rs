@@ -21,6 +21,7 @@ mod key_rotated_while_connected;
 mod later_epoch_does_not_block_an_earlier_one;
 mod mass_reconnect_of_1000_piles;
 mod nonce_consumed_by_a_foreign_transaction;
+mod offline_backlog_is_replayed_in_one_go;
 mod open_ticket_is_asked_anew_when_the_epoch_advances;
 mod operator_bumps_and_cancels;
 mod policy_is_in_force_at_its_epoch;

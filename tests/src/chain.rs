@@ -257,11 +257,15 @@ fn call() -> TxEip1559 {
     }
 }
 
-/// Blocks this thread until `safe` covers block `number`.
+/// Blocks this thread until `safe` covers what there is now, and at least block `number`.
 pub fn wait_for_safe(rpc_url: &str, number: u64) {
     let wait = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(Chain::new(rpc_url, [0; 20]).wait_for_block(BlockNumberOrTag::Safe, number));
+        runtime.block_on(async {
+            let chain = Chain::new(rpc_url, [0; 20]);
+            let number = number.max(chain.block(BlockNumberOrTag::Latest).await);
+            chain.wait_for_block(BlockNumberOrTag::Safe, number).await;
+        });
     };
     // The caller may be inside a runtime already, where another cannot block.
     std::thread::scope(|scope| scope.spawn(wait).join().expect("safe covers the block"));
