@@ -296,7 +296,10 @@ struct Client {
 impl Client {
     async fn connect(edge: &Edge) -> Self {
         let stream = edge.connect(&edge.root.device(&DEVICE), Some(ALPN_HTTP2)).await.unwrap();
-        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+        // As protocol §1 asks: the connection's window holds more than one stream's.
+        let mut builder = h2::client::Builder::new();
+        builder.initial_connection_window_size(1 << 20);
+        let (requests, connection) = builder.handshake(stream).await.unwrap();
         Self { requests, connection: tokio::spawn(connection) }
     }
 
