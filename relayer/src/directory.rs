@@ -19,6 +19,13 @@ pub struct Place {
     pub active_until: u32,
 }
 
+impl Place {
+    /// Whether it is the same group and index.
+    pub fn is_at(&self, other: &Self) -> bool {
+        (self.group, self.index) == (other.group, other.index)
+    }
+}
+
 /// A registered device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {

@@ -327,7 +327,7 @@ impl Session {
         let Some(greeted) = &self.greeted else { return false };
         let directory = self.gateway.directory.load();
         let newest = directory.devices.get(&self.device_id).and_then(|device| device.places.last());
-        newest.is_some_and(|place| (place.group, place.index) != (greeted.place.group, greeted.place.index))
+        newest.is_some_and(|place| !place.is_at(&greeted.place))
     }
 
     fn handle(&mut self, frame_type: u8, payload: &[u8]) -> Handled {
@@ -449,8 +449,9 @@ impl Session {
     fn epoch_frames(&mut self) -> Vec<Vec<u8>> {
         let announced = *self.gateway.announced().borrow();
         let (Some(announced), Some(greeted)) = (announced, &mut self.greeted) else { return Vec::new() };
-        // A key that is not active yet has nothing to sign in this epoch.
-        let active = self.gateway.place_at(&self.device_id, announced.epoch.epoch).is_ok();
+        // A key that does not count in this epoch, at the place that HELLO_ACK told, has nothing to sign in it.
+        let place = self.gateway.place_at(&self.device_id, announced.epoch.epoch);
+        let active = place.is_ok_and(|place| place.is_at(&greeted.place));
         if announced.epoch.epoch <= greeted.epoch || !active {
             return Vec::new();
         }

@@ -213,13 +213,6 @@ impl Pile {
         }
     }
 
-    /// Sends a message, or says that the connection is gone.
-    pub async fn try_send<'a>(&mut self, message: &impl Body<'a>) -> std::io::Result<()> {
-        let link = self.link.as_mut().expect("connected");
-        link.write_all(&whole_frame(message)).await?;
-        link.flush().await
-    }
-
     /// Expects a NACK; returns its code.
     pub async fn expect_nack(&mut self) -> NackCode {
         let (_, payload) = self.expect(&[FrameType::Nack]).await;
