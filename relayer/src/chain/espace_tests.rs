@@ -161,3 +161,55 @@ async fn credentials_show_up_in_no_output() {
         assert!(!shown.contains(secret), "{secret} in {shown}");
     }
 }
+
+/// Serves these bytes to every request; returns the URL.
+#[allow(clippy::disallowed_methods, reason = "a test's own server")]
+async fn serve_bytes(response: String) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            read_request(&mut stream).await;
+            stream.write_all(response.as_bytes()).await.unwrap();
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_told_from_a_refusal() {
+    let response = |status: &str, body: &str| {
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    };
+    for response in [
+        response("500 Internal Server Error", ""),
+        response("429 Too Many Requests", "slow down"),
+        response("200 OK", "<html>busy</html>"),
+        response("200 OK", "{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":\"a lot\"}"),
+        response("200 OK", "{\"jsonrpc\":\"2.0\",\"id\":0}"),
+        "HTTP/1.1 200 OK\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{".to_owned(),
+    ] {
+        let error = chain(&serve_bytes(response.clone()).await).chain_id().await.unwrap_err();
+        assert!(!error.is_refusal(), "{error:?} for {response}");
+    }
+    let (url, _) = serve(Box::new(|_, _| refusal("no"))).await;
+    assert!(chain(&url).chain_id().await.unwrap_err().is_refusal());
+}
+
+#[tokio::test]
+async fn a_node_catches_up_unless_it_says_false() {
+    for (answer, catches_up) in [(json!(false), false), (json!({ "currentBlock": "0x1" }), true)] {
+        let (url, _) = serve(Box::new(move |_, _| json!({ "result": answer.clone() }))).await;
+        assert_eq!(chain(&url).is_syncing().await.unwrap(), catches_up);
+    }
+}
+
+#[tokio::test]
+async fn accounts_are_read_at_the_block_that_is_asked_about() {
+    let (url, asked) = serve(Box::new(|_, _| json!({ "result": "0x7" }))).await;
+    let chain = chain(&url);
+    assert_eq!(chain.nonce_at([1; 20], 300).await.unwrap(), 7);
+    assert_eq!(chain.balance_at([1; 20], 301).await.unwrap(), 7);
+    let asked = asked.lock().unwrap();
+    assert_eq!((&asked[0].1[1], &asked[1].1[1]), (&json!("0x12c"), &json!("0x12d")));
+}
