@@ -1,4 +1,4 @@
-//! The command line: `relayer serve | check | config | journal | status | devices | policy | why | tx`. All after `journal` ask the running relayer.
+//! The command line. `status`, `devices`, `policy`, `why` and `tx` ask the running relayer.
 //!
 //! Exit codes: 0 done, 1 failed, 2 used wrongly.
 
@@ -42,8 +42,15 @@ struct Arguments {
 enum Command {
     /// Run the relayer until SIGTERM or SIGINT.
     Serve,
-    /// Check configuration, keys, certificates, deployment file and journal, without starting.
-    Check,
+    /// Check configuration, keys, certificates, journal, endpoints, deployment and funds, without starting.
+    Check {
+        /// Do not ask the chain.
+        #[arg(long)]
+        offline: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Look at the configuration.
     Config {
         #[command(subcommand)]
@@ -116,18 +123,10 @@ fn execute(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
             start_log(&config.log)?;
             runtime()?.block_on(crate::supervisor::serve(config))?;
         }
-        Command::Check => {
-            let mut failed = false;
-            for (name, outcome) in check::all(&SystemDisk, &config) {
-                match outcome {
-                    Ok(detail) => println!("ok      {name}: {detail}"),
-                    Err(error) => {
-                        failed = true;
-                        println!("failed  {name}: {}", with_causes(error.as_ref()));
-                    }
-                }
-            }
-            if failed {
+        Command::Check { json, offline } => {
+            let findings = runtime()?.block_on(check::all(&SystemDisk, &config, *offline));
+            print(&check::to_json(&findings), *json, |_| check::for_people(&findings));
+            if check::has_failures(&findings) {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -1,4 +1,5 @@
-//! Named places at which scenarios kill the process with SIGKILL: nothing is flushed, nothing is told.
+//! What scenarios do to the process from inside: named places at which it is killed with SIGKILL (nothing is flushed, nothing is told), and
+//! a step of its wall clock.
 
 /// Every place, in the order in which a message passes them.
 pub const FAILPOINTS: [&str; 14] = [
@@ -55,3 +56,21 @@ pub fn failpoint(name: &str) {
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub fn failpoint(_name: &str) {}
+
+/// By how much a scenario has stepped the wall clock, ms: the number in the file that `CIP22_CLOCK_OFFSET_FILE` names. 0 unless built
+/// with the feature `failpoints`.
+#[cfg(feature = "failpoints")]
+#[allow(clippy::disallowed_methods, reason = "no disk of the relayer: scenarios write this file")]
+pub fn clock_offset_ms() -> i64 {
+    let file = std::env::var_os("CIP22_CLOCK_OFFSET_FILE");
+    let text = file.and_then(|file| std::fs::read_to_string(file).ok());
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// By how much a scenario has stepped the wall clock, ms: the number in the file that `CIP22_CLOCK_OFFSET_FILE` names. 0 unless built
+/// with the feature `failpoints`.
+#[cfg(not(feature = "failpoints"))]
+#[inline]
+pub fn clock_offset_ms() -> i64 {
+    0
+}

@@ -1,5 +1,6 @@
 //! One pile's session: frames in, answers out, and what others push in between. The same code serves every binding.
 
+pub mod activity;
 pub mod allowance;
 pub mod outbox;
 pub mod registry;
@@ -45,10 +46,13 @@ pub async fn serve(gateway: Arc<Gateway>, link: Link) {
     let device_id = link.device_id;
     let entered = gateway.sessions.enter(device_id);
     let number = entered.number;
+    let (peer, now_ms) = (link.peer.to_string(), gateway.clock.unix_ms());
+    gateway.sessions.note(&device_id, |activity| activity.opened(link.binding.label(), peer, now_ms));
     async {
         tracing::info!("session opened");
         let why = Session::new(Arc::clone(&gateway), &link).run(link, entered).await;
         counter!("sessions_ended_total", "why" => why.label()).increment(1);
+        gateway.sessions.note(&device_id, |activity| activity.ended_because = Some(why.label()));
         tracing::info!(why = why.label(), "session closed");
     }
     .instrument(span)
@@ -286,6 +290,8 @@ impl Session {
             };
             self.frames_handled += 1;
             counter!("frames_received_total", "type" => type_name(frame_type)).increment(1);
+            let unix_ms = self.gateway.clock.unix_ms();
+            self.gateway.sessions.note(&self.device_id, |activity| activity.received(frame_type, unix_ms));
             if frame_type == FrameType::ChallengeReq.code() {
                 // The ticket is of the newest epoch, which this session may not have told yet.
                 let frames = self.epoch_frames();
@@ -309,6 +315,7 @@ impl Session {
     /// Queues the answer to a frame behind those to the frames before it.
     fn answer(&mut self, handled: Handled) {
         let Handled { replies, durable, .. } = handled;
+        self.gateway.sessions.note(&self.device_id, |activity| activity.answered(&replies));
         match durable {
             None if self.in_flight.is_empty() => self.outbox.extend(replies),
             None => self.in_flight.push_back(Box::pin(std::future::ready(Some(replies)))),
@@ -433,6 +440,9 @@ impl Session {
         let code = NackCode::from_u16(nack.code).map_or("UNKNOWN", NackCode::name);
         tracing::info!(frame = type_name(nack.frame_type), code, field = nack.field, "refused by the pile");
         counter!("nacks_received_total", "code" => code).increment(1);
+        self.gateway
+            .sessions
+            .note(&self.device_id, |activity| *activity.nacks_received.entry(code).or_default() += 1);
         let mut replies = Vec::new();
         if nack.frame_type == FrameType::Epoch.code() && nack.code == NackCode::StalePolicy.code() {
             if let Some(greeted) = &mut self.greeted {
@@ -465,6 +475,9 @@ impl Session {
         let (frames, newest) =
             policy_push::frames_above(&self.gateway, greeted.policy_version, greeted.max_payload);
         greeted.policy_version = newest;
+        if newest > 0 {
+            self.gateway.sessions.note(&self.device_id, |activity| activity.policy_told = Some(newest));
+        }
         frames
     }
 }

@@ -53,6 +53,8 @@ impl Status {
                 "safe": view.safe_block,
                 "finalized": view.finalized_block,
                 "scanned_to": state.scanned_to,
+                "head_age_ms": self.gateway.clock.monotonic_ms().saturating_sub(view.advanced_at_ms),
+                "trouble": view.trouble.as_ref().map(|trouble| trouble.error.clone()),
             },
             "endpoints": self.endpoints.report(),
             "epoch": announced.map(|announced| announced.epoch.epoch),

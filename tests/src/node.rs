@@ -62,7 +62,8 @@ impl Node {
 
     /// Ends it at once, so that its pool is gone, and starts it again on the chain in its folder.
     pub fn restart(&mut self, block_interval_ms: u32) {
-        self.kill();
+        // A scenario may have ended it already.
+        let _ = devnet("kill", &self.dir).output();
         let started = Self::start(&self.dir, None, block_interval_ms);
         self.info = started.info.clone();
         // There is one node, which ends with this value.

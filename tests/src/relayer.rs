@@ -139,6 +139,11 @@ impl Launch {
         Ok(Relayer { child, config, ready })
     }
 
+    /// What `relayer check --json` says of this installation, and whether it passes.
+    pub fn check(&self) -> (Value, bool) {
+        operate(&self.write_files(), &["check", "--json"], &self.env)
+    }
+
     #[allow(clippy::disallowed_methods, reason = "scenarios work on real files")]
     fn write_files(&self) -> PathBuf {
         let config = self.dir.join("relayer.toml");
@@ -253,6 +258,30 @@ impl Relayer {
         panic!("the metric never became so: {name}");
     }
 
+    /// What a command of the operator's says in JSON, and whether it ended with success.
+    pub fn ask(&self, arguments: &[&str]) -> (Value, bool) {
+        operate(&self.config, &[arguments, &["--json"]].concat(), &[])
+    }
+
+    /// What a command of the operator's prints for people.
+    pub fn ask_for_people(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(program("relayer"));
+        crate::node::run(command.arg("--config").arg(&self.config).args(arguments))
+    }
+
+    /// Asks again until the answer is as awaited.
+    pub fn ask_until(&self, arguments: &[&str], awaited: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        for _ in 0..ASKS_MAX {
+            last = self.ask(arguments).0;
+            if awaited(&last) {
+                return last;
+            }
+            pause_blocking();
+        }
+        panic!("relayer {arguments:?} never said what was awaited; last: {last:#}");
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
@@ -307,4 +336,26 @@ fn run_command(config: &Path, arguments: &[&str]) -> Result<String, String> {
 fn last_line(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     text.lines().last().unwrap_or_default().to_owned()
+}
+
+fn operate(config: &Path, arguments: &[&str], env: &[(&'static str, String)]) -> (Value, bool) {
+    let mut command = Command::new(program("relayer"));
+    command.arg("--config").arg(config).args(arguments);
+    for (key, value) in env {
+        command.env(key, value);
+    }
+    let output = command.output().expect("the relayer starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let Ok(answer) = serde_json::from_str(&text) else {
+        panic!("{arguments:?} is no JSON: {text}\n{}", String::from_utf8_lossy(&output.stderr));
+    };
+    (answer, output.status.success())
+}
+
+/// A scenario gives up after so many questions.
+const ASKS_MAX: u32 = 1_200;
+
+#[allow(clippy::disallowed_methods, reason = "another process is watched, there is no event to await")]
+fn pause_blocking() {
+    std::thread::sleep(std::time::Duration::from_millis(100));
 }

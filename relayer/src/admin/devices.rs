@@ -55,6 +55,7 @@ pub fn one(gateway: &Gateway, name: &str) -> Result<Value, AdminError> {
             })
         })
         .collect();
+    answer["sessions"] = json!(gateway.sessions.activity(&device_id));
     answer["charges"] = charges(&state, &device_id).into();
     answer["epochs"] = epochs(&state, device, moment.epoch.unwrap_or(0)).into();
     answer["batteries"] = batteries(&state, &device_id).into();
@@ -88,6 +89,7 @@ fn line(gateway: &Gateway, state: &State, id: &DeviceId, device: &Device, moment
         (false, true) => "active",
         (false, false) => "not_yet_active",
     };
+    let (connected, activity) = (gateway.is_connected(id), gateway.sessions.activity(id));
     let open = state.open_charges.get(id).map_or(0, |open| open.len());
     json!({
         "device_id": hex0x(id),
@@ -95,7 +97,12 @@ fn line(gateway: &Gateway, state: &State, id: &DeviceId, device: &Device, moment
         "group": place.map(|place| place.group),
         "index": place.map(|place| place.index),
         "active_from": place.map(|place| place.active_from),
-        "connected": gateway.is_connected(id),
+        "connected": connected,
+        "binding": activity.as_ref().filter(|_| connected).and_then(|activity| activity.binding),
+        "since_ms": activity.as_ref().filter(|_| connected).and_then(|activity| activity.since_ms),
+        "last_telemetry_ms": activity.as_ref().and_then(|activity| activity.last_telemetry_ms),
+        "nacks_sent": activity.as_ref().map_or(0, |activity| activity.nacks_sent.values().sum()),
+        "policy_told": activity.as_ref().and_then(|activity| activity.policy_told),
         "policy_acknowledged": state.policy_acks.get(id),
         "policy_in_force": moment.in_force,
         "policy_newest": moment.newest,

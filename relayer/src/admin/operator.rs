@@ -43,7 +43,9 @@ impl Commands for Operator {
             Request::Devices { offset, limit } => devices::page(&self.gateway, offset, limit),
             Request::Device { device } => devices::one(&self.gateway, &device),
             Request::Policy => Ok(policy::all(&self.gateway)),
-            Request::Why { sid } => why::handle(&self.gateway, Arc::clone(&self.journal), &sid).await,
+            Request::Why { sid } => {
+                why::handle(&self.gateway, Arc::clone(&self.journal), &self.transactions, &sid).await
+            }
             Request::TxList => self.transactions.list().await,
             Request::TxBump { batch } => self.transactions.edit(batch, TxEdit::Bump).await,
             Request::TxCancel { batch } => self.transactions.edit(batch, TxEdit::Cancel).await,

@@ -44,6 +44,7 @@ pub fn all(gateway: &Gateway) -> Value {
         let state = gateway.state();
         devices.iter().map(|id| (*id, state.policy_acks.get(id).copied().unwrap_or(0))).collect()
     };
+    let told = |id| gateway.sessions.activity(id).and_then(|activity| activity.policy_told).unwrap_or(0);
     let places: Vec<_> = policies.iter().map(|policy| (policy.version, policy.first_epoch)).collect();
     let versions: Vec<Value> = policies
         .iter()
@@ -61,6 +62,7 @@ pub fn all(gateway: &Gateway) -> Value {
                 "policy_hash": hex0x(&policy.policy_hash),
                 "tariff_bytes": policy.tariff.len(),
                 "standing": standing,
+                "told": devices.iter().filter(|id| told(id) >= policy.version).count(),
                 "acknowledged": devices.len().saturating_sub(lagging.len()),
                 "lagging": lagging.len(),
                 // Of a superseded policy nobody is asked for an acknowledgement any more.

@@ -24,6 +24,13 @@ impl Transactions {
         Ok(json!({ "transactions": lines }))
     }
 
+    /// What happens next to a batch without an end, in words; `None` if there is no such batch.
+    pub async fn next_of(&self, batch: u64) -> Result<Option<String>, AdminError> {
+        let (reply, answer) = oneshot::channel();
+        let lines = self.ask(TxRequest::List(reply), answer).await?;
+        Ok(lines.into_iter().find(|line| line.batch == batch).map(|line| line.next))
+    }
+
     /// What was done, see [`crate::pipeline::submit::TxDone`]. It is durable, and sent, once this returns.
     pub async fn edit(&self, batch: u64, edit: TxEdit) -> Result<Value, AdminError> {
         let (reply, answer) = oneshot::channel();

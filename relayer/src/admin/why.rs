@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::story::{Carrier, End, Story};
+use super::tx::Transactions;
 use crate::error::{AdminError, Fault};
 use crate::gateway::Gateway;
 use crate::journal::Journal;
@@ -49,6 +50,8 @@ pub enum Stage {
     RejectedByContract,
     /// Given up for another reason.
     GivenUp,
+    /// Its epoch was pruned from the journal; the charge is still open.
+    Pruned,
 }
 
 /// The moment at which it is asked, and by what the relayer works.
@@ -76,6 +79,9 @@ pub struct Moment {
     /// Epochs in the ring.
     #[serde(skip)]
     pub ring_epochs: u32,
+    /// What happens next to the batch that carries the statement, in the words of `relayer tx list`.
+    #[serde(skip)]
+    pub batch_next: Option<String>,
 }
 
 /// What the state says of the statement.
@@ -129,7 +135,12 @@ pub struct Explanation {
 }
 
 /// Answers for one ticket. The journal is read from its beginning, off the runtime's threads.
-pub async fn handle(gateway: &Gateway, journal: Arc<dyn Journal>, sid: &str) -> Result<Value, AdminError> {
+pub async fn handle(
+    gateway: &Gateway,
+    journal: Arc<dyn Journal>,
+    transactions: &Transactions,
+    sid: &str,
+) -> Result<Value, AdminError> {
     let sid = parse_sid(sid)?;
     // The state runs ahead of the disk: what it shows has to be in what is read.
     gateway.barrier().await?;
@@ -145,7 +156,11 @@ pub async fn handle(gateway: &Gateway, journal: Arc<dyn Journal>, sid: &str) -> 
         let entry = chain.statements.get(&statement.n)?;
         Some(Standing { state: entry.state, retry_block: chain.retry_block })
     });
-    let explanation = explain(sid, story, standing, moment(gateway));
+    let mut moment = moment(gateway);
+    if let Some((batch, _)) = story.open_carrier() {
+        moment.batch_next = transactions.next_of(batch).await?;
+    }
+    let explanation = explain(sid, story, standing, moment);
     serde_json::to_value(explanation).map_err(|error| AdminError::Failed { what: error.to_string() })
 }
 
@@ -177,6 +192,7 @@ fn moment(gateway: &Gateway) -> Moment {
         oldest_epoch: gateway.oldest_epoch(),
         epoch_len_blocks: gateway.settings.epoch_len_blocks,
         ring_epochs: gateway.settings.ring_epochs,
+        batch_next: None,
     }
 }
 
@@ -231,7 +247,9 @@ fn say(story: &Story, standing: Option<Standing>, moment: &Moment) -> Said {
             next_block: None,
         };
     }
-    let Some(statement) = &story.statement else { return unanswered(story, moment) };
+    let Some(statement) = &story.statement else {
+        return if story.credit.is_some() { pruned() } else { unanswered(story, moment) };
+    };
     if let Some((_, block)) = story.covered {
         return recorded(block, standing, moment);
     }
@@ -268,7 +286,7 @@ fn unanswered(story: &Story, moment: &Moment) -> Said {
             stage: Stage::Unknown,
             summary: "This relayer's journal has no ticket with this sid.".to_owned(),
             fault: None,
-            next: "Nothing. Another gateway may have issued it, or this one before its journal was replaced."
+            next: "Nothing. Another gateway may have issued it, or its records were pruned after its epoch was done with."
                 .to_owned(),
             next_block: None,
         };
@@ -316,6 +334,19 @@ fn recorded(block: u64, standing: Option<Standing>, moment: &Moment) -> Said {
     }
 }
 
+/// Only an epoch that is done with is pruned: recorded or given up.
+fn pruned() -> Said {
+    Said {
+        stage: Stage::Pruned,
+        summary: "Its epoch is done with and pruned from the journal; the charge is still open.".to_owned(),
+        fault: Some(Fault::Device),
+        next:
+            "The pile sends CHARGE_END when the charge ends. The chain's events tell how the statement fared."
+                .to_owned(),
+        next_block: None,
+    }
+}
+
 fn given_up() -> Said {
     Said {
         stage: Stage::GivenUp,
@@ -347,12 +378,25 @@ fn carried(number: u64, carrier: &Carrier, moment: &Moment) -> Said {
     let Some(attempt) = &carrier.attempt else {
         return Said {
             stage: Stage::Batched,
-            summary: format!("Batch {number} carries it and has no transaction yet: its gas is being estimated, or the paying accounts are at their limit of transactions under way."),
+            summary: format!(
+                "Batch {number} carries it and has no transaction yet: its gas is being estimated, or the paying accounts are at their limit of transactions under way."
+            ),
             fault: None,
-            next: "A transaction is made at the next look at the chain that allows it. If the node says that the call reverts, the batch ends, and its members are carried by another.".to_owned(),
+            next: batch_next(number, moment),
             next_block: None,
         };
     };
+    if carrier.cancelled {
+        return Said {
+            stage: Stage::Submitted,
+            summary: format!(
+                "Batch {number} is being cancelled by an operator: its nonce goes to a transfer of nothing."
+            ),
+            fault: Some(Fault::Operator),
+            next: batch_next(number, moment),
+            next_block: None,
+        };
+    }
     let again = if attempt.attempt > 1 { "; it was replaced by a better paid one before" } else { "" };
     Said {
         stage: Stage::Submitted,
@@ -365,9 +409,14 @@ fn carried(number: u64, carrier: &Carrier, moment: &Moment) -> Said {
             attempt.max_fee_per_gas / 1_000_000_000
         ),
         fault: (attempt.attempt > 1).then_some(Fault::Chain),
-        next: "The receipt is looked for at every look at the chain. Until it is there, the same bytes go out every `chain.rebroadcast_blocks`, and the lowest nonce is replaced by a better paid attempt every `chain.replace_blocks`; `relayer status` has the balance and the endpoints.".to_owned(),
+        next: batch_next(number, moment),
         next_block: None,
     }
+}
+
+fn batch_next(number: u64, moment: &Moment) -> String {
+    let next = moment.batch_next.as_deref().unwrap_or("it is looked at with the next block");
+    format!("Batch {number}: {next}. `relayer tx bump {number}` pays more at once.")
 }
 
 /// Granted, and in no batch.

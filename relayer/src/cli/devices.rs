@@ -55,6 +55,7 @@ fn list(answer: &Value) -> String {
         "index",
         "active_from",
         "connected",
+        "binding",
         "policy_acknowledged",
         "policy_in_force",
         "open_charges",

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::table;
 
 pub(super) fn for_people(answer: &Value) -> String {
-    let fields = ["version", "standing", "first_epoch", "acknowledged", "lagging", "policy_hash"];
+    let fields = ["version", "standing", "first_epoch", "told", "acknowledged", "lagging", "policy_hash"];
     let mut text = table::columns(
-        &["version", "standing", "first epoch", "acknowledged", "lagging", "hash"],
+        &["version", "standing", "first epoch", "told", "acknowledged", "lagging", "hash"],
         &table::rows(&answer["versions"], &fields),
     );
     text.push_str(&format!(

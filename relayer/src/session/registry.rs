@@ -7,6 +7,7 @@ use cip22_wire::DeviceId;
 use metrics::{counter, gauge};
 use tokio::sync::{mpsc, watch};
 
+use super::activity::Activity;
 use super::allowance::{Allowance, Verdict};
 use crate::gateway::fill_random;
 
@@ -67,6 +68,7 @@ struct Session {
 struct Remembered {
     allowance: Option<Allowance>,
     resume_token: Option<[u8; 16]>,
+    activity: Activity,
 }
 
 impl Registry {
@@ -123,6 +125,16 @@ impl Registry {
     /// Whether the device has a session.
     pub fn is_open(&self, device_id: &DeviceId) -> bool {
         self.inner().open.contains_key(device_id)
+    }
+
+    /// Takes note of what operators are told of the device.
+    pub fn note(&self, device_id: &DeviceId, change: impl FnOnce(&mut Activity)) {
+        change(&mut self.inner().remembered.entry(*device_id).or_default().activity);
+    }
+
+    /// What was noted of the device; `None` if it never had a session.
+    pub fn activity(&self, device_id: &DeviceId) -> Option<Activity> {
+        self.inner().remembered.get(device_id).map(|remembered| remembered.activity.clone())
     }
 
     /// Judges a frame that the device sent, whichever way it came.

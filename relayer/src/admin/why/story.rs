@@ -8,7 +8,7 @@ use cip22_wire::{Address, DenyReason, DeviceId, EndCause, Hash, Sid, frame};
 use serde::Serialize;
 
 use super::hex0x;
-use crate::journal::record::{BatchKind, StatementKind, StatementRecord, TxEdit};
+use crate::journal::record::{BatchKind, ChargeRecord, StatementKind, StatementRecord, TxEdit};
 use crate::journal::{Lsn, Record};
 use crate::pipeline::batch::kind_label;
 
@@ -43,6 +43,8 @@ pub struct Carrier {
     pub transactions: Vec<Hash>,
     /// Receipt: block and success.
     pub mined: Option<(u64, bool)>,
+    /// An operator cancelled it.
+    pub cancelled: bool,
     /// How it ended.
     pub end: Option<End>,
 }
@@ -132,6 +134,7 @@ impl Story {
                 let cause = EndCause::from_u8(*cause).map_or("unknown", EndCause::name);
                 self.line(lsn, "charge_ended", format!("{wh} Wh in {minutes} min, cause {cause}"));
             }
+            Record::ChargeHeld(charge) => self.held(lsn, charge),
             Record::BatchCut(batch) => {
                 let Some(statement) = &self.statement else { return };
                 let carries = |(device, n): &(DeviceId, u8)| {
@@ -145,6 +148,7 @@ impl Story {
                     attempt: None,
                     transactions: Vec::new(),
                     mined: None,
+                    cancelled: false,
                     end: None,
                 };
                 self.carriers.insert(batch.batch, carrier);
@@ -154,6 +158,8 @@ impl Story {
             }
             Record::Submitted(attempt) | Record::CancelSubmitted(attempt) => {
                 let Some(carrier) = self.carriers.get_mut(&attempt.batch) else { return };
+                let cancels = matches!(record, Record::CancelSubmitted(_));
+                carrier.cancelled = carrier.cancelled || cancels;
                 carrier.transactions.push(attempt.transaction);
                 carrier.attempt = Some(Attempt {
                     attempt: attempt.attempt,
@@ -163,7 +169,6 @@ impl Story {
                     transaction: attempt.transaction,
                 });
                 let fee_gwei = attempt.max_fee_per_gas / 1_000_000_000;
-                let cancels = matches!(record, Record::CancelSubmitted(_));
                 let what = if cancels { "a transfer of nothing, to cancel: " } else { "" };
                 let detail = format!(
                     "{what}attempt {}: nonce {} of {}, gas limit {}, at most {fee_gwei} gwei",
@@ -226,6 +231,22 @@ impl Story {
         self.credit = Some((*wh, *minutes));
         self.statement = Some(statement.clone());
         self.line(lsn, "granted", detail);
+    }
+
+    /// What pruning carried over of a charge that is still open.
+    fn held(&mut self, lsn: Lsn, charge: &ChargeRecord) {
+        let Ok(challenge) = Challenge::decode(&charge.challenge_payload) else { return };
+        if challenge.sid != self.sid {
+            return;
+        }
+        self.challenge = Some(challenge);
+        self.credit = Some(charge.credit);
+        self.acked = self.acked || charge.acked;
+        let (group, index, epoch, n) = charge.statement;
+        let detail = format!(
+            "statement {n} of group {group}, index {index}, in epoch {epoch}; what was before is pruned"
+        );
+        self.line(lsn, "carried_over", detail);
     }
 
     fn batch_moved(&mut self, lsn: Lsn, number: u64, record: &Record) {

@@ -3,7 +3,7 @@ use cip22_wire::message::{AuthDeny, Challenge};
 
 use super::*;
 use crate::journal::Record;
-use crate::journal::record::{AttemptRecord, BatchRecord, StatementKind, StatementRecord};
+use crate::journal::record::{AttemptRecord, BatchRecord, StatementKind, StatementRecord, TxEdit};
 use crate::pipeline::frame_bytes;
 
 const SID: Sid = [7; 16];
@@ -112,6 +112,7 @@ fn moment() -> Moment {
         oldest_epoch: 0,
         epoch_len_blocks: 20,
         ring_epochs: 32,
+        batch_next: None,
     }
 }
 
@@ -171,8 +172,10 @@ fn a_batch_without_a_transaction_and_one_with_are_told_apart() {
     let records = [ticket(), granted(), cut(1, 1, 3)];
     assert_eq!(ask(&records, Some((MessageState::Batched, 0)), moment()).stage, Stage::Batched);
     let records = [ticket(), granted(), cut(1, 1, 3), submitted(1, 1)];
-    let said = ask(&records, Some((MessageState::Submitted, 0)), moment());
+    let listed = Moment { batch_next: Some("sent again at block 240".to_owned()), ..moment() };
+    let said = ask(&records, Some((MessageState::Submitted, 0)), listed);
     assert_eq!((said.stage, said.fault), (Stage::Submitted, "nobody"));
+    assert!(said.next.starts_with("Batch 1: sent again at block 240."), "{}", said.next);
     assert!(said.summary.contains("nonce 42") && said.summary.contains(&"aa".repeat(32)), "{}", said.summary);
 }
 
@@ -201,6 +204,19 @@ fn a_replaced_transaction_is_the_chains_fault() {
     let said = ask(&records, Some((MessageState::Submitted, 0)), moment());
     assert_eq!(said.fault, "chain");
     assert!(said.summary.contains("attempt 2"), "{}", said.summary);
+}
+
+#[test]
+fn what_an_operator_did_to_its_batch_is_in_its_history() {
+    let edited = Record::TxEdited { batch: 1, edit: TxEdit::Cancel, unix_ms: 5 };
+    let Record::Submitted(attempt) = submitted(1, 2) else { panic!("an attempt") };
+    let records =
+        [ticket(), granted(), cut(1, 1, 2), submitted(1, 1), edited, Record::CancelSubmitted(attempt)];
+    let said = ask(&records, Some((MessageState::Submitted, 0)), moment());
+    let events: Vec<_> = said.history.iter().map(|line| line.event).collect();
+    assert_eq!(events[4..], ["edited", "submitted"]);
+    assert_eq!(said.fault, "operator");
+    assert!(said.summary.contains("cancelled"), "{}", said.summary);
 }
 
 #[test]
