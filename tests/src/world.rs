@@ -15,8 +15,6 @@ use crate::snapshot::Snapshot;
 /// Everything of one scenario.
 #[derive(Debug)]
 pub struct World {
-    /// Its folder.
-    pub dir: TempDir,
     /// What it started from.
     pub snapshot: Snapshot,
     /// Its node.
@@ -27,6 +25,8 @@ pub struct World {
     pub chain: Chain,
     /// The piles of the fleet.
     pub piles: Vec<PileEntry>,
+    /// Its folder; the last field, because a node that still runs would write into it while it is removed.
+    pub dir: TempDir,
 }
 
 /// A pile of `fleet.json`.
@@ -71,7 +71,7 @@ impl World {
         let chain = Chain::new(&node.info.rpc_url, deployment.verifier());
         let manifest = std::fs::read(snapshot.fleet().join("fleet.json")).expect("fleet.json");
         let manifest: Manifest = serde_json::from_slice(&manifest).expect("fleet.json parses");
-        Self { dir, snapshot, node, deployment, chain, piles: manifest.piles }
+        Self { snapshot, node, deployment, chain, piles: manifest.piles, dir }
     }
 
     /// How to start a relayer here.
