@@ -19,6 +19,7 @@ mod http2_goaway_in_two_stages;
 mod http2_priorities_and_flow_control;
 mod journal_damaged;
 mod journal_disk_full;
+mod journal_pruned;
 mod key_rotated_while_connected;
 mod later_epoch_does_not_block_an_earlier_one;
 mod mass_reconnect_of_1000_piles;

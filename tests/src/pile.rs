@@ -350,10 +350,15 @@ impl Pile {
 
     /// Ends a charge and waits for its ACK.
     pub async fn end_charge(&mut self, sid: Sid) {
+        self.send_charge_end(sid).await;
+        self.expect(&[FrameType::Ack]).await;
+    }
+
+    /// Sends CHARGE_END.
+    pub async fn send_charge_end(&mut self, sid: Sid) {
         let mut end = ChargeEnd { sid, wh: 1_000, minutes: 5, cause: 1, meter: None, signature: [0; 64] };
         end.signature = self.key.sign(&self.domain.digest(&digest::charge_end_hash(&self.device_id, &end)));
         self.send(&end).await;
-        self.expect(&[FrameType::Ack]).await;
     }
 
     /// The next telemetry record of the battery.

@@ -54,9 +54,14 @@ struct Manifest {
 }
 
 impl World {
-    /// A node of its own on a copy of the snapshot.
+    /// A node of its own on a copy of the snapshot, with five blocks a second.
     pub fn new() -> Self {
         Self::on(Snapshot::get(), 200)
+    }
+
+    /// A node of its own on a copy of the snapshot, with a block every so many ms.
+    pub fn with_block_interval(block_interval_ms: u32) -> Self {
+        Self::on(Snapshot::get(), block_interval_ms)
     }
 
     /// A node on a chain with so many piles, with a block every `block_interval_ms`.
