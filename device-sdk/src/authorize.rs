@@ -70,6 +70,7 @@ impl core::fmt::Debug for Answered {
 pub(crate) struct Credit {
     wh: u32,
     minutes: u16,
+    revoked: bool,
 }
 
 impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
@@ -245,7 +246,8 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
         let (wh_max, minutes_max) = self
             .policy_by_hash(&self.chain.policy_hash)
             .map_or((u32::MAX, u16::MAX), |policy| (policy.credit_wh, policy.credit_minutes));
-        let credit = Credit { wh: grant.wh.min(wh_max), minutes: grant.minutes.min(minutes_max) };
+        let credit =
+            Credit { wh: grant.wh.min(wh_max), minutes: grant.minutes.min(minutes_max), revoked: false };
         self.retransmit.remove(|entry| entry.is(FrameType::AuthResp));
         self.authorization = Authorization::Granting(answered, credit);
         Ok(())
@@ -306,7 +308,8 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
             return Ok(());
         }
         let message = AuthAck { sid: record.sid, a: *answered.a };
-        let charge = ActiveCharge::granted(record, answered.ticket.hash, answered.ticket.keys.clone());
+        let charge = ActiveCharge::granted(record, answered.ticket.hash, answered.ticket.keys.clone())
+            .granted_revoked(credit.revoked);
         self.charge = Some(charge);
         self.authorization = Authorization::Idle;
         self.enter_segment(record.sid);
@@ -316,6 +319,17 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
             minutes: record.credit_minutes,
         });
         self.retransmit.put(Label::of_charge(FrameType::AuthAck, record.sid), |out| message.encode(out))
+    }
+
+    /// A grant may be revoked while storage refuses its begin.
+    pub(crate) fn revoke_granting(&mut self, sid: &Sid, grace_wh: u32) {
+        if let Authorization::Granting(answered, credit) = &mut self.authorization
+            && answered.ticket.sid == *sid
+            && !credit.revoked
+        {
+            credit.wh = credit.wh.min(grace_wh);
+            credit.revoked = true;
+        }
     }
 
     /// The epoch closed: a ticket of it is asked anew. An answer already given stands; its own epoch covers it.

@@ -29,6 +29,8 @@ pub(crate) struct ActiveCharge {
     minutes: u16,
     exhausted: bool,
     status_due: bool,
+    /// AUTH_REVOKE came: the credit only shrinks from then on.
+    revoked: bool,
     /// Its CHARGE_END was answered; the record is to be removed.
     settled: bool,
 }
@@ -44,8 +46,14 @@ impl ActiveCharge {
             minutes: 0,
             exhausted: false,
             status_due: false,
+            revoked: false,
             settled: false,
         }
+    }
+
+    /// A grant that was revoked before it was durable.
+    pub(crate) fn granted_revoked(self, revoked: bool) -> Self {
+        Self { revoked, ..self }
     }
 
     pub(crate) fn restored(record: ChargeRecord) -> Self {
@@ -58,6 +66,7 @@ impl ActiveCharge {
             minutes,
             exhausted: false,
             status_due: false,
+            revoked: false,
             settled: false,
         }
     }
@@ -77,11 +86,13 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
             credit_minutes: charge.record.credit_minutes,
             wh: charge.wh,
             minutes: charge.minutes,
+            revoked: charge.revoked,
             ended: charge.record.end.is_some(),
         })
     }
 
-    /// Reports energy (Wh) and time (minutes) since the grant. At the credit's end it gives [`Event::CreditExhausted`].
+    /// Reports energy (Wh) and time (minutes) since the grant. At the credit's end it gives [`Event::CreditExhausted`]; a charge that
+    /// was revoked (see [`Charge::revoked`]) is then ended with [`EndCause::DeAuthorized`].
     ///
     /// # Errors
     /// [`Error::NoCharge`], [`Error::MeterDecreased`], [`Error::WouldBlock`] (events are to be polled).
@@ -181,14 +192,22 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
             return Err(Refusal::field(NackCode::BadSignature, 4));
         }
         let credit = Credit::decode(message.body).map_err(|_| Refusal::field(NackCode::FieldValue, 3))?;
+        let held = (charge.credit_seq, charge.record.credit_wh, charge.record.credit_minutes);
+        if (credit.seq, credit.wh, credit.minutes) == held {
+            // The newest one again, as comes after a reconnect.
+            return Ok(());
+        }
         if credit.seq <= charge.credit_seq {
             return Err(Refusal::field(NackCode::FieldValue, 3));
         }
         charge.credit_seq = credit.seq;
-        charge.record.credit_wh = credit.wh;
-        charge.record.credit_minutes = credit.minutes;
-        charge.exhausted = false;
-        let (wh, minutes) = (credit.wh, credit.minutes);
+        let (wh, minutes) = if charge.revoked {
+            (credit.wh.min(charge.record.credit_wh), credit.minutes.min(charge.record.credit_minutes))
+        } else {
+            charge.exhausted = false;
+            (credit.wh, credit.minutes)
+        };
+        (charge.record.credit_wh, charge.record.credit_minutes) = (wh, minutes);
         self.events.push(Event::CreditUpdated { sid: message.sid, wh, minutes });
         self.meter_credit();
         Ok(())
@@ -205,11 +224,18 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
 
     pub(crate) fn on_auth_revoke(&mut self, message: &AuthRevoke) {
         let AuthRevoke { sid, cause, grace_wh } = *message;
+        let charge = self.charge.as_mut().filter(|charge| charge.record.sid == sid);
+        if charge.as_ref().is_some_and(|charge| charge.revoked) {
+            // Again, as comes after a reconnect: the grace counts from the first.
+            return;
+        }
         self.events.push(Event::Revoked { sid, cause, grace_wh });
-        if let Some(charge) = self.charge.as_mut().filter(|charge| charge.record.sid == sid) {
+        if let Some(charge) = charge {
             let limit = charge.wh.saturating_add(grace_wh);
             charge.record.credit_wh = charge.record.credit_wh.min(limit);
+            charge.revoked = true;
         }
+        self.revoke_granting(&sid, grace_wh);
         self.meter_credit();
     }
 

@@ -92,7 +92,7 @@ pub enum Event {
         /// Time since the grant, minutes.
         minutes: u16,
     },
-    /// The credit is used up: stop, then `end_charge`.
+    /// The credit is used up: stop, then `end_charge`, with the cause `DeAuthorized` if the charge was revoked.
     CreditExhausted {
         /// The charge.
         sid: Sid,
@@ -108,7 +108,7 @@ pub enum Event {
         /// Its block number.
         block: u64,
     },
-    /// The grant ends after `grace_wh` more.
+    /// The grant ends after `grace_wh` more; [`Event::CreditExhausted`] tells when. Also for a grant whose charge has ended.
     Revoked {
         /// The charge.
         sid: Sid,

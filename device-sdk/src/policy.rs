@@ -162,10 +162,15 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
             }
             return Ok(());
         }
-        if policy.version <= self.policy_version() {
+        let newest = self.policy_version();
+        let unused = |held: &HeldPolicy| held.version == newest && held.first_epoch > self.chain.epoch;
+        // The chain took the newest one back before it was in force, and governance signed another under its number.
+        let replaces = policy.version == newest && self.held().any(unused);
+        if policy.version <= newest && !replaces {
             return Err(Refusal::field(NackCode::FieldValue, 1));
         }
-        let slot = self.free_policy_slot().ok_or(Refusal::retry(NackCode::Storage))?;
+        let same = self.slot_of(policy.version).filter(|_| replaces);
+        let slot = same.or_else(|| self.free_policy_slot()).ok_or(Refusal::retry(NackCode::Storage))?;
         let (bytes, len) = policy.encode().ok_or(Refusal::field(NackCode::FieldValue, 3))?;
         if self.storage.store(slot, bytes.get(..len).unwrap_or_default()).is_err() {
             self.storage_failed(slot);

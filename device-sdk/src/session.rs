@@ -103,6 +103,8 @@ pub struct Charge {
     pub wh: u32,
     /// Last reported, minutes since the grant; 0 after a restart.
     pub minutes: u16,
+    /// AUTH_REVOKE came: the credit is what the grace leaves. End with the cause `DeAuthorized`.
+    pub revoked: bool,
     /// CHARGE_END was signed and awaits its ACK.
     pub ended: bool,
 }

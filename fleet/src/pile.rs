@@ -344,7 +344,10 @@ impl Running<'_> {
                 log.event("authorize_failed", |line| write_code(line, code));
                 self.phase = Phase::Idle { from: Instant::now() + routine.pause };
             }
-            Event::CreditExhausted { .. } => self.end_with(EndCause::EnergyLimitReached),
+            Event::CreditExhausted { .. } => {
+                let revoked = self.session.charge().is_some_and(|charge| charge.revoked);
+                self.end_with(if revoked { EndCause::DeAuthorized } else { EndCause::EnergyLimitReached });
+            }
             Event::Revoked { sid, cause, .. } => {
                 self.awaited.remove(&sid);
                 log.event("revoked", |line| {
@@ -352,7 +355,6 @@ impl Running<'_> {
                     write_hex(line, &sid);
                     let _ = write!(line, ",\"cause\":{cause}");
                 });
-                self.end_with(EndCause::DeAuthorized);
             }
             Event::Final { sid, level, .. } if level >= Level::Safe.code() && self.awaited.remove(&sid) => {
                 count(&stats.finals, 1);

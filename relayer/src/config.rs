@@ -31,6 +31,8 @@ pub struct Config {
     pub chain: ChainConfig,
     /// How statements are gathered into transactions.
     pub batch: BatchConfig,
+    /// When grants are revoked, and how gently.
+    pub revoke: RevokeConfig,
     /// The operator's doors.
     pub admin: AdminConfig,
     /// The log.
@@ -183,6 +185,16 @@ pub struct BatchConfig {
     pub records_max: usize,
     /// Battery checkpoints in one transaction.
     pub advance_max: usize,
+}
+
+/// `[revoke]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RevokeConfig {
+    /// Blocks from a ticket's issue after which a grant that no safe head covers is revoked.
+    pub deadline_blocks: u64,
+    /// Energy that may still flow after a revocation, Wh.
+    pub grace_wh: u32,
 }
 
 /// `[admin]`.
@@ -340,7 +352,7 @@ impl Config {
 
     /// Checks every value against its limits.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let Self { gateway, limits, journal, chain, batch, admin, log, .. } = self;
+        let Self { gateway, limits, journal, chain, batch, revoke, admin, log, .. } = self;
         address("gateway.listen", &gateway.listen)?;
         within("gateway.heartbeat_interval_ms", u64::from(gateway.heartbeat_interval_ms), 100, 600_000)?;
         within(
@@ -374,6 +386,8 @@ impl Config {
         within("batch.close_grace_ms", batch.close_grace_ms, 0, 60_000)?;
         within("batch.records_max", batch.records_max as u64, 1, RECORDS_PER_BATCH_MAX as u64)?;
         within("batch.advance_max", batch.advance_max as u64, 1, 64)?;
+        within("revoke.deadline_blocks", revoke.deadline_blocks, 1, 65_535)?;
+        within("revoke.grace_wh", u64::from(revoke.grace_wh), 0, 100_000)?;
         address("admin.http_listen", &admin.http_listen)?;
         log.filter.parse::<tracing_subscriber::EnvFilter>().map_err(|error| ConfigError::Value {
             key: "log.filter",
@@ -600,6 +614,12 @@ impl Default for ChainConfig {
 impl Default for BatchConfig {
     fn default() -> Self {
         Self { close_grace_ms: 500, records_max: 256, advance_max: 24 }
+    }
+}
+
+impl Default for RevokeConfig {
+    fn default() -> Self {
+        Self { deadline_blocks: 3_600, grace_wh: 200 }
     }
 }
 

@@ -98,6 +98,8 @@ pub struct Announced {
     pub epoch: Epoch,
     /// Monotonic ms.
     pub at_ms: u64,
+    /// A reorganisation took its challenge or policy away, or may have: no tickets are given in it, and nothing is told of it.
+    pub withdrawn: bool,
 }
 
 /// The parts a gateway is made of.
@@ -195,7 +197,27 @@ impl Gateway {
     pub fn announce(&self, epoch: Epoch) {
         let at_ms = self.clock.monotonic_ms();
         gauge!("epoch_announced").set(f64::from(epoch.epoch));
-        self.announced.send_replace(Some(Announced { epoch, at_ms }));
+        self.announced.send_replace(Some(Announced { epoch, at_ms, withdrawn: false }));
+    }
+
+    /// Says whether the announced epoch stands: `false` after a reorganisation below its challenge block.
+    pub fn set_withdrawn(&self, withdrawn: bool) {
+        self.announced.send_if_modified(|announced| match announced {
+            Some(announced) if announced.withdrawn != withdrawn => {
+                announced.withdrawn = withdrawn;
+                true
+            }
+            _ => false,
+        });
+    }
+
+    /// Whether `epoch` is the announced one, and it is not known whether its challenge stands.
+    pub fn is_withdrawn(&self, epoch: u32) -> bool {
+        let announced = *self.announced.borrow();
+        let known = lock(&self.state).epochs.get(&epoch).copied();
+        announced.is_some_and(|announced| {
+            announced.withdrawn && known == Some(announced.epoch) && announced.epoch.epoch == epoch
+        })
     }
 
     /// The EPOCH frame of a group, signed once an epoch.
@@ -236,9 +258,9 @@ impl Gateway {
         now.saturating_sub(self.settings.ring_epochs.saturating_sub(2))
     }
 
-    /// Sends a frame to a device, if it is connected; what it misses is derived again at its next HELLO.
-    pub fn push(&self, device_id: &DeviceId, bytes: Vec<u8>) {
-        self.sessions.push(device_id, bytes);
+    /// Sends a frame to a device, if it is connected; what it misses is derived again at its next HELLO. Whether a session took it.
+    pub fn push(&self, device_id: &DeviceId, bytes: Vec<u8>) -> bool {
+        self.sessions.push(device_id, bytes)
     }
 
     /// Number of connected piles.

@@ -22,6 +22,15 @@ pub const TICKETS_PER_EPOCH_MAX: u32 = 64;
 pub const RETRY_AFTER_BLOCKS: u64 = 25;
 /// Most endpoints: every look at the chain asks each of them.
 pub const ENDPOINTS_MAX: usize = 16;
+/// Hashes of scanned blocks that are kept, to find where a reorganisation began; below them everything is read again.
+pub const ANCHORS_MAX: usize = 1_024;
+/// Batches and ledger moves are kept for so many blocks after they are safe, unless they are final before: what a deeper
+/// reorganisation undoes is carried by new batches, under new nonces.
+pub const REORGANISATION_BLOCKS_MAX: u64 = 1_000;
+/// Most strikes that a device may have against its credit: each halves it.
+pub const STRIKES_MAX: u8 = 3;
+/// Grants of a device whose AUTH_FINAL with level FINAL waits for a session; of more, the oldest are left out.
+pub const FINALS_DUE_MAX: usize = 8;
 /// What a pile is told to wait before it tries again when the relayer is not ready.
 pub const NOT_READY_RETRY_MS: u32 = 1_000;
 /// Largest frame that the relayer builds.

@@ -28,7 +28,9 @@ use crate::failpoint::failpoint;
 use crate::gateway::{Gateway, Settings};
 use crate::limits::{FRAMES_IN_FLIGHT_MAX, SESSION_END_TIMEOUT_MS};
 use crate::pipeline::decode::{Inbox, type_name};
-use crate::pipeline::{Handled, challenge, charge, frame_bytes, grant, refuse, refuse_with};
+use crate::pipeline::{
+    Handled, acknowledge, challenge, charge, frame_bytes, grant, refuse, refuse_with, revoke,
+};
 use crate::policy::{ack as policy_ack, push as policy_push};
 use crate::telemetry;
 
@@ -144,6 +146,8 @@ struct Greeted {
     place: Place,
     max_payload: u16,
     policy_version: u32,
+    /// Rollbacks of policies that were known when `policy_version` was noted.
+    policy_rollbacks: u64,
     epoch: u32,
 }
 
@@ -390,7 +394,8 @@ impl Session {
         let directory = gateway.directory.load();
         let place = match directory.devices.get(&self.device_id) {
             None => return Handled::refused(frame_type, NackCode::UnknownDevice).closing(),
-            Some(device) if device.revoked => {
+            // A charge under way is still ended in good order.
+            Some(device) if device.revoked && !gateway.state().has_open_charge(&self.device_id) => {
                 return Handled::refused(frame_type, NackCode::RevokedDevice).closing();
             }
             Some(device) => device.places.last().copied(),
@@ -425,13 +430,15 @@ impl Session {
             max_payload: hello.max_payload,
             // A policy that is held and was never acknowledged is sent again, which the pile acknowledges again.
             policy_version: hello.policy_version.min(acked.max(hello.policy_version.saturating_sub(1))),
+            policy_rollbacks: gateway.view.borrow().policy_rollbacks,
             // EPOCH follows every HELLO_ACK, whatever the pile remembers: it signs nothing before.
             epoch: 0,
         });
         let mut replies = vec![ack];
         replies.extend(self.policy_frames());
         replies.extend(self.epoch_frames());
-        replies.extend(policy_push::finals_for(&self.gateway, &self.device_id));
+        self.gateway.sessions.greeted(&self.device_id);
+        tokio::spawn(news(Arc::clone(&self.gateway), self.device_id));
         Handled { replies, durable: None, close: false }
     }
 
@@ -458,6 +465,7 @@ impl Session {
     /// The EPOCH frame, if the pile does not have it yet and its key counts in it.
     fn epoch_frames(&mut self) -> Vec<Vec<u8>> {
         let announced = *self.gateway.announced().borrow();
+        let announced = announced.filter(|announced| !announced.withdrawn);
         let (Some(announced), Some(greeted)) = (announced, &mut self.greeted) else { return Vec::new() };
         // A key that does not count in this epoch, at the place that HELLO_ACK told, has nothing to sign in it.
         let place = self.gateway.place_at(&self.device_id, announced.epoch.epoch);
@@ -472,6 +480,11 @@ impl Session {
     /// SET_POLICY for what the pile lacks, in chunks that fit it.
     fn policy_frames(&mut self) -> Vec<Vec<u8>> {
         let Some(greeted) = &mut self.greeted else { return Vec::new() };
+        let rollbacks = self.gateway.view.borrow().policy_rollbacks;
+        if std::mem::replace(&mut greeted.policy_rollbacks, rollbacks) != rollbacks {
+            // What was sent may be in force nowhere: everything that is comes again.
+            greeted.policy_version = 0;
+        }
         let (frames, newest) =
             policy_push::frames_above(&self.gateway, greeted.policy_version, greeted.max_payload);
         greeted.policy_version = newest;
@@ -479,6 +492,17 @@ impl Session {
             self.gateway.sessions.note(&self.device_id, |activity| activity.policy_told = Some(newest));
         }
         frames
+    }
+}
+
+/// Tells a pile that has just connected what became of its grants, once that is durable.
+async fn news(gateway: Arc<Gateway>, device_id: DeviceId) {
+    if gateway.barrier().await.is_err() {
+        return;
+    }
+    let revoked = revoke::frames_for(&gateway, &device_id);
+    for frame in revoked.into_iter().chain(acknowledge::finals_for(&gateway, &device_id)) {
+        gateway.push(&device_id, frame);
     }
 }
 

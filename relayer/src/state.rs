@@ -1,6 +1,6 @@
 //! What the journal's records add up to. [`State::apply`] is the only way it changes, at run time and at replay alike.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use cip22_wire::message::{BattTelem, Body, Challenge};
 use cip22_wire::{DeviceId, Hash, PublicKey, Sid, Signature};
@@ -11,12 +11,18 @@ use crate::limits::{RETRY_AFTER_BLOCKS, SUBMISSION_TRIES_MAX};
 use crate::telemetry::battery::Batteries;
 use crate::view::Epoch;
 
+pub use self::grants::{DueRevocation, Revocation, answers_for};
 pub use self::message_state::MessageState;
 pub use self::prune::Retained;
+pub use self::reorganisation::RecordedHead;
 pub use crate::journal::record::Counts;
 
+#[cfg(test)]
+pub mod fixtures;
+mod grants;
 mod message_state;
 pub mod prune;
+mod reorganisation;
 
 /// Group, index, epoch: what one head on chain stands for.
 pub type Place = (u32, u8, u32);
@@ -26,6 +32,8 @@ pub type Place = (u32, u8, u32);
 pub struct State {
     /// Epochs that were announced.
     pub epochs: BTreeMap<u32, Epoch>,
+    /// What epochs were before a reorganisation gave them another challenge or policy.
+    pub replaced_epochs: BTreeMap<u32, Vec<Epoch>>,
     /// Tickets by sid.
     pub tickets: HashMap<Sid, Ticket>,
     /// The newest ticket by what asked for it: within an epoch the same CHALLENGE_REQ gets the same CHALLENGE.
@@ -34,6 +42,12 @@ pub struct State {
     pub tickets_in_epoch: HashMap<DeviceId, (u32, u32)>,
     /// Granted and not ended, by device.
     pub open_charges: HashMap<DeviceId, HashSet<Sid>>,
+    /// Grants that no safe head covers and that are not revoked.
+    pub pending_grants: HashSet<Sid>,
+    /// Revocations for which a device answers, less what it got on chain since.
+    pub strikes: HashMap<DeviceId, u8>,
+    /// Grants that became final, newest last, and whose AUTH_FINAL met no live session since the start.
+    pub finals_due: HashMap<DeviceId, VecDeque<Sid>>,
     /// Statement chains.
     pub chains: HashMap<Place, PileChain>,
     /// Chains with statements that no safe head covers, oldest epoch first.
@@ -44,10 +58,18 @@ pub struct State {
     pub policy_acks: HashMap<DeviceId, u32>,
     /// Batches that are not settled, by number.
     pub batches: BTreeMap<u64, Batch>,
+    /// Batches that are done, as long as a reorganisation may undo them.
+    pub settled: BTreeMap<u64, Batch>,
     /// Number of the newest batch.
     pub last_batch: u64,
     /// Blocks whose events have been taken in.
     pub scanned_to: u64,
+    /// Hashes that scanned blocks had, by number.
+    pub anchors: BTreeMap<u64, Hash>,
+    /// Chains with a recorded head that is not final, by its block.
+    pub awaiting_final: BTreeMap<u64, BTreeSet<Place>>,
+    /// Newest block that `finalized` was seen to cover, as far as anything depended on it.
+    pub finalized: u64,
     /// What happened so far.
     pub counts: Counts,
     /// What pruning goes by.
@@ -69,6 +91,10 @@ pub struct Ticket {
     pub acked: bool,
     /// The charge ended.
     pub ended: bool,
+    /// The grant was revoked.
+    pub revoked: Option<Revocation>,
+    /// Number of the newest CREDIT_UPDATE, 0 for none.
+    pub credit_seq: u32,
 }
 
 /// The one answer to a ticketed AUTH_RESP.
@@ -93,8 +119,8 @@ pub struct PileChain {
     pub statements: BTreeMap<u8, Entry>,
     /// Statements 1..=this are covered by a safe head.
     pub covered_n: u8,
-    /// Transaction and block of the newest safe head.
-    pub seen_in: Option<(Hash, u64)>,
+    /// Heads that the chain shows under `safe`, as they came.
+    pub seen: Vec<RecordedHead>,
     /// A safe head was seen, ours or a stranger's: only `extend` helps now.
     pub recorded: bool,
     /// Batches that carried it in vain.
@@ -155,8 +181,7 @@ impl State {
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::EpochOpened { epoch, challenge, policy_hash } => {
-                let opened = Epoch { epoch: *epoch, challenge: *challenge, policy_hash: *policy_hash };
-                self.epochs.insert(*epoch, opened);
+                self.open_epoch(Epoch { epoch: *epoch, challenge: *challenge, policy_hash: *policy_hash });
             }
             Record::TicketIssued { challenge_payload, device_key } => {
                 self.apply_ticket(challenge_payload, device_key);
@@ -214,7 +239,18 @@ impl State {
                 self.release(*batch, false, *retry_block);
             }
             Record::HeadSafe { group, index, epoch, n, head, transaction, block } => {
-                self.apply_head((*group, *index, *epoch), *n, head, (*transaction, *block));
+                let seen = RecordedHead { n: *n, transaction: *transaction, block: *block };
+                self.head_recorded((*group, *index, *epoch), head, seen);
+            }
+            Record::LedgerSafe { battery, seq, fp, block } => {
+                self.batteries.ledger_moved(battery, *seq, *fp, *block);
+            }
+            Record::Scanned { block, hash } => self.scanned(*block, *hash),
+            Record::Reorganised { from_block } => self.take_back(*from_block),
+            Record::Finalized { block } => self.finalize(*block),
+            Record::Revoked { sid, cause, grace_wh } => self.revoke(sid, *cause, *grace_wh),
+            Record::CreditReduced { sid, seq, wh, minutes } => {
+                self.reduce_credit(sid, *seq, *wh, *minutes);
             }
             Record::TxEdited { batch, edit, .. } => {
                 if let Some(batch) = self.batches.get_mut(batch) {
@@ -227,7 +263,6 @@ impl State {
                     batch.cancels.push(attempt.transaction);
                 }
             }
-            Record::LedgerSafe { battery, seq, fp, .. } => self.batteries.ledger_moved(battery, *seq, *fp),
             Record::Settled { scanned_to } => {
                 self.settle(*scanned_to);
             }
@@ -247,6 +282,11 @@ impl State {
             .get(device_id)
             .filter(|(newest, _)| *newest == epoch)
             .map_or(0, |(_, count)| *count)
+    }
+
+    /// Whether a device has a charge that was granted and has not ended.
+    pub fn has_open_charge(&self, device_id: &DeviceId) -> bool {
+        self.open_charges.get(device_id).is_some_and(|open| !open.is_empty())
     }
 
     /// Whether a statement fits the chain as held; `Ok(true)` if it is held already.
@@ -304,28 +344,32 @@ impl State {
     /// transaction (a pause, an estimate that failed), the same is tried again from `retry_block` on.
     fn release(&mut self, number: u64, carried: bool, retry_block: u64) -> u64 {
         let Some(batch) = self.batches.remove(&number) else { return 0 };
-        if batch.record.kind == BatchKind::Advance {
+        let (kind, places) = (batch.record.kind, batch.places.clone());
+        if batch.safe.is_some() {
+            self.settled.insert(number, batch);
+        }
+        if kind == BatchKind::Advance {
             return self.batteries.release(number, carried, retry_block);
         }
         let mut given_up = 0;
-        for (place, _) in batch.places {
+        for (place, _) in places {
             let Some(chain) = self.chains.get_mut(&place) else { continue };
             if chain.in_batch != Some(number) {
                 continue;
             }
             chain.in_batch = None;
-            let open = chain.statements.keys().next_back().is_some_and(|n| *n > chain.covered_n);
-            if !open {
+            if chain.given_up || !chain.is_open() {
                 continue;
             }
             if !carried {
                 chain.retry_block = retry_block;
                 continue;
             }
-            chain.recorded = chain.recorded || batch.record.kind == BatchKind::Record;
+            // What a record left out takes `extend`, and what neither took, because the chain was reorganised in between, the other.
+            chain.recorded = kind == BatchKind::Record || !chain.seen.is_empty();
             chain.tries = chain.tries.saturating_add(1);
             if chain.tries >= SUBMISSION_TRIES_MAX {
-                given_up += give_up(chain, MessageState::RejectedByContract);
+                given_up += chain.give_up(MessageState::RejectedByContract);
                 self.uncovered.remove(&(place.2, place.0, place.1));
             }
         }
@@ -349,7 +393,7 @@ impl State {
         for (epoch, group, index) in old {
             let Some(chain) = self.chains.get_mut(&(group, index, epoch)) else { continue };
             if chain.in_batch.is_none() {
-                given_up += give_up(chain, MessageState::Expired);
+                given_up += chain.give_up(MessageState::Expired);
                 self.uncovered.remove(&(epoch, group, index));
             }
         }
@@ -368,7 +412,16 @@ impl State {
         self.tickets_in_epoch.insert(challenge.device_id, (challenge.epoch, count));
         self.tickets_by_request.insert((challenge.device_id, challenge.dev_eph), challenge.sid);
         self.retained.ticket(challenge.epoch, challenge.sid);
-        let ticket = Ticket { challenge, ticket_hash, device_key, answer: None, acked: false, ended: false };
+        let ticket = Ticket {
+            challenge,
+            ticket_hash,
+            device_key,
+            answer: None,
+            acked: false,
+            ended: false,
+            revoked: None,
+            credit_seq: 0,
+        };
         self.tickets.insert(challenge.sid, ticket);
     }
 
@@ -382,6 +435,7 @@ impl State {
             StatementKind::Auth { sid, l, request_hash, wh, minutes, answer, .. } => {
                 self.counts.granted += 1;
                 if let Some(ticket) = self.tickets.get_mut(sid) {
+                    self.pending_grants.insert(*sid);
                     self.open_charges.entry(statement.device_id).or_default().insert(*sid);
                     ticket.answer = Some(Answer {
                         request_hash: *request_hash,
@@ -453,39 +507,14 @@ impl State {
         self.set_members(attempt.batch, MessageState::Submitted);
     }
 
-    fn apply_head(&mut self, place: Place, n: u8, head: &Hash, seen_in: (Hash, u64)) {
-        let Some(chain) = self.chains.get_mut(&place) else { return };
-        if chain.statements.get(&n).is_some_and(|entry| entry.head != *head) {
-            tracing::warn!(
-                group = place.0,
-                index = place.1,
-                epoch = place.2,
-                n,
-                "the chain shows another head than the pile gave us"
-            );
-            return;
-        }
-        chain.recorded = true;
-        chain.seen_in = Some(seen_in);
-        for (_, entry) in chain.statements.range_mut(..=n) {
-            if entry.state.can_become(MessageState::Safe) {
-                entry.state = MessageState::Safe;
-                self.counts.statements_safe += 1;
-                self.counts.auth_safe += u64::from(entry.sid.is_some());
-            }
-        }
-        chain.covered_n = chain.covered_n.max(n);
-        if chain.statements.keys().next_back().is_none_or(|last| *last <= chain.covered_n) {
-            self.uncovered.remove(&(place.2, place.0, place.1));
-        }
-    }
-
     fn set_members(&mut self, number: u64, next: MessageState) {
         let Some(batch) = self.batches.get(&number) else { return };
         for (place, n) in &batch.places {
             let Some(chain) = self.chains.get_mut(place) else { continue };
-            for (_, entry) in chain.statements.range_mut(..=*n) {
-                if entry.state.can_become(next) {
+            // What a recorded head covers does not depend on this batch any more.
+            let first = chain.covered_n.saturating_add(1);
+            for (_, entry) in chain.statements.range_mut(first.min(*n)..=*n) {
+                if entry.state.can_become(next) && entry.state != MessageState::Safe {
                     entry.state = next;
                 }
             }
@@ -499,7 +528,7 @@ impl PileChain {
             device_id,
             statements: BTreeMap::new(),
             covered_n: 0,
-            seen_in: None,
+            seen: Vec::new(),
             recorded: false,
             tries: 0,
             retry_block: 0,
@@ -507,18 +536,24 @@ impl PileChain {
             given_up: false,
         }
     }
-}
 
-fn give_up(chain: &mut PileChain, why: MessageState) -> u64 {
-    chain.given_up = true;
-    let mut count = 0;
-    for entry in chain.statements.values_mut() {
-        if entry.state.can_become(why) {
-            entry.state = why;
-            count += 1;
-        }
+    /// Whether it has statements that no safe head covers.
+    fn is_open(&self) -> bool {
+        self.statements.keys().next_back().is_some_and(|n| *n > self.covered_n)
     }
-    count
+
+    /// Ends every statement that may end so; returns how many.
+    fn give_up(&mut self, why: MessageState) -> u64 {
+        self.given_up = true;
+        let mut count = 0;
+        for entry in self.statements.values_mut() {
+            if entry.state.can_become(why) && entry.state != MessageState::Safe {
+                entry.state = why;
+                count += 1;
+            }
+        }
+        count
+    }
 }
 
 #[cfg(test)]

@@ -40,11 +40,12 @@ use crate::journal::redb_log::RedbLog;
 use crate::journal::retention::{self, RetentionSettings};
 use crate::net::{Net, Tcp};
 use crate::pipeline::accept::{self, AcceptLimits};
-use crate::pipeline::acknowledge::{self, SCANNED_CURSOR};
+use crate::pipeline::acknowledge;
 use crate::pipeline::batch::{self, BatchSettings};
-use crate::pipeline::confirm::Inclusion;
-use crate::pipeline::dispatch::{Dispatcher, TxRequest};
+use crate::pipeline::dispatch::{Dispatcher, TxRequest, Work};
+use crate::pipeline::revoke::{self, RevokeSettings};
 use crate::pipeline::submit::{PendingBatch, Submitter, SubmitterSettings};
+use crate::policy::anchors::Anchors;
 use crate::policy::announce;
 use crate::policy::watch::ChainWatcher;
 use crate::state::State;
@@ -111,6 +112,7 @@ struct ChainSide {
     view: watch::Sender<ChainView>,
     directory: Arc<ArcSwap<Directory>>,
     from_block: u64,
+    anchors: Anchors,
 }
 
 impl Daemon {
@@ -126,10 +128,14 @@ impl Daemon {
         let chain: SharedChain = Arc::new(endpoints.clone());
 
         let journal: Arc<dyn Journal> = Arc::new(RedbLog::open(&config.journal.path)?);
-        let (state, scanned_to) = restore(&*journal, &*clock)?;
+        let state = restore(&*journal, &*clock)?;
         let token = journal.acquire(&format!("pid {}", std::process::id()))?;
         let (appender, writer) = Appender::start(Arc::clone(&journal), token, Arc::clone(&clock))?;
         let pending = pending_batches(&state);
+        // Behind the newest anchor a reorganisation would not be noticed: what follows it is read again.
+        let anchored = state.anchors.last_key_value().map_or(0, |(block, _)| *block);
+        let from_block = anchored.saturating_add(1).max(deployment.start_block);
+        let anchors = Anchors::new(state.anchors.clone());
 
         let stop = CancellationToken::new();
         let directory = Arc::new(ArcSwap::from_pointee(Directory::default()));
@@ -146,7 +152,6 @@ impl Daemon {
             state,
             stop: stop.clone(),
         }));
-        let from_block = scanned_to.saturating_add(1).max(deployment.start_block);
         let (tx_requests, requests_in) = mpsc::channel(TX_REQUESTS_MAX);
         let (chain_stop, tasks) = (CancellationToken::new(), JoinSet::new());
         let mut daemon = Self {
@@ -171,6 +176,7 @@ impl Daemon {
             view,
             directory,
             from_block,
+            anchors,
         });
         Ok(daemon)
     }
@@ -185,9 +191,16 @@ impl Daemon {
         let poll_interval_ms = config.chain.poll_interval_ms;
         let watcher =
             ChainWatcher::new(side.chain.clone(), deployment.clone(), clock.clone(), poll_interval_ms);
-        tasks.spawn(watcher.run(side.view, side.directory, facts, side.from_block, stop.clone()));
+        let (undone, undone_in) = mpsc::channel(QUEUE_ITEMS_MAX);
+        let from_block = side.from_block;
+        tasks.spawn(watcher.run(side.view, side.directory, facts, from_block, side.anchors, stop.clone()));
         tasks.spawn(announce::run(gateway.clone(), stop.clone()));
-        tasks.spawn(acknowledge::run(gateway.clone(), facts_in, outcomes_in, stop.clone()));
+        tasks.spawn(acknowledge::run(gateway.clone(), facts_in, outcomes_in, undone, stop.clone()));
+        let revocations = RevokeSettings {
+            deadline_blocks: config.revoke.deadline_blocks,
+            grace_wh: config.revoke.grace_wh,
+        };
+        tasks.spawn(revoke::run(gateway.clone(), revocations, stop.clone()));
         let window_blocks = u64::from(deployment.ring_epochs.saturating_sub(1)) * deployment.epoch_len_blocks;
         let mut dispatcher = Dispatcher::new(gateway.clone(), clock.clone(), window_blocks);
         let mut pending = side.pending;
@@ -201,7 +214,8 @@ impl Daemon {
                 Submitter::new(side.chain.clone(), account, clock.clone(), gateway.clone(), settings);
             tasks.spawn(submitter.run(desk, own, outcomes.clone(), stop.clone()));
         }
-        tasks.spawn(dispatcher.run(batches_in, pending, side.tx_requests, outcomes, stop.clone()));
+        let work = Work { batches: batches_in, undone: undone_in, requests: side.tx_requests };
+        tasks.spawn(dispatcher.run(work, pending, outcomes, stop.clone()));
         let settings = BatchSettings {
             close_grace_ms: config.batch.close_grace_ms,
             records_max: config.batch.records_max,
@@ -317,7 +331,7 @@ async fn connect(
     Ok(endpoints)
 }
 
-fn restore(journal: &dyn Journal, clock: &dyn Clock) -> Result<(State, u64), ServeError> {
+fn restore(journal: &dyn Journal, clock: &dyn Clock) -> Result<State, ServeError> {
     let started_ms = clock.monotonic_ms();
     let mut state = State::default();
     let mut records = 0_u64;
@@ -325,21 +339,18 @@ fn restore(journal: &dyn Journal, clock: &dyn Clock) -> Result<(State, u64), Ser
         records += 1;
         state.apply(&record);
     })?;
-    let scanned_to = journal.cursor(SCANNED_CURSOR)?;
-    let settled = state.settle(scanned_to).len();
     let elapsed_ms = clock.monotonic_ms().saturating_sub(started_ms);
     gauge!("journal_replayed_records").set(records as f64);
     gauge!("journal_replay_seconds").set(elapsed_ms as f64 / 1_000.0);
     tracing::info!(
         records,
         elapsed_ms,
-        scanned_to,
-        settled,
+        scanned_to = state.scanned_to,
         open_batches = state.batches.len(),
         uncovered = state.uncovered.len(),
         "journal replayed"
     );
-    Ok((state, scanned_to))
+    Ok(state)
 }
 
 /// The accounts that pay, each with its key file locked.
@@ -385,19 +396,7 @@ fn accounts(signers: Vec<TransactionSigner>, pending: &[PendingBatch]) -> Vec<Ac
 /// Batches that are on disk and not under `safe`, with every attempt made.
 fn pending_batches(state: &State) -> Vec<PendingBatch> {
     let open = state.batches.values().filter(|batch| batch.safe.is_none());
-    let pending = open.map(|batch| PendingBatch {
-        batch: batch.record.clone(),
-        attempts: batch.attempts.clone(),
-        cancels: batch.cancels.clone(),
-        cancelled: batch.cancelled,
-        mined: batch.mined.map(|(transaction, block, block_hash, succeeded)| Inclusion {
-            transaction,
-            block,
-            block_hash,
-            succeeded,
-        }),
-    });
-    pending.collect()
+    open.map(acknowledge::pending).collect()
 }
 
 /// What sessions need of the configuration and the deployment.

@@ -48,8 +48,10 @@ pub struct ChainView {
     pub latest_block: u64,
     /// Newest block under the `safe` tag.
     pub safe_block: u64,
-    /// Newest block under the `finalized` tag.
+    /// Newest block that the `finalized` tag was seen to cover.
     pub finalized_block: u64,
+    /// How often a reorganisation took a policy back that piles may hold.
+    pub policy_rollbacks: u64,
     /// Monotonic milliseconds at which `latest_block` last moved.
     pub advanced_at_ms: u64,
     /// Why the newest look at the chain failed; `None` once one succeeds.

@@ -1,5 +1,6 @@
 // A local Conflux chain: up, down, kill, status. See `scripts/devnet --help`.
 import { spawn } from "node:child_process";
+import crypto from "node:crypto";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
@@ -20,6 +21,9 @@ async function main() {
       "ws-port": { type: "string" },
       "native-port": { type: "string", default: "0" },
       "p2p-port": { type: "string", default: "0" },
+      peers: { type: "boolean", default: false },
+      bootnode: { type: "string" },
+      follower: { type: "boolean", default: false },
       "block-interval-ms": { type: "string", default: process.env.DEVNET_BLOCK_INTERVAL_MS ?? "200" },
       "start-timeout-s": { type: "string", default: process.env.DEVNET_START_TIMEOUT_S ?? "90" },
       "stop-timeout-s": { type: "string", default: "20" },
@@ -41,16 +45,19 @@ async function up(options) {
   if (options.from) copyChain(path.resolve(options.from), dir);
   fs.mkdirSync(dir, { recursive: true });
 
-  const blockIntervalMs = wholeNumber("--block-interval-ms", options["block-interval-ms"], 20, 60_000);
+  const blockIntervalMs = options.follower ? null : wholeNumber("--block-interval-ms", options["block-interval-ms"], 20, 60_000);
+  if (options.follower && !options.bootnode) fail("--follower mines nothing: it needs --bootnode");
   const timeoutS = wholeNumber("--start-timeout-s", options["start-timeout-s"], 1, 3_600);
   const owner = options["owner-pid"] ? [String(wholeNumber("--owner-pid", options["owner-pid"], 1, 2 ** 22))] : [];
-  const ports = await choosePorts(options, readState(dir));
+  const previous = readState(dir);
+  const ports = await choosePorts(options, previous);
+  const peer = options.peers || options.bootnode ? peerIdentity(previous?.net_key, ports.p2p) : {};
   const accounts = JSON.parse(fs.readFileSync(path.join(HERE, "accounts.json"), "utf8"));
 
   // The node refuses a blank line, so none ends the file.
   fs.writeFileSync(path.join(dir, "genesis_evm_secrets.txt"), accounts.map((a) => a.key.slice(2)).join("\n"));
   const configFile = path.join(dir, "conflux.toml");
-  fs.writeFileSync(configFile, nodeConfig({ dir, ports, blockIntervalMs }));
+  fs.writeFileSync(configFile, nodeConfig({ dir, ports, blockIntervalMs, netKey: peer.net_key, bootnode: options.bootnode }));
 
   const logFile = path.join(dir, "node.log");
   const log = fs.openSync(logFile, "a");
@@ -70,6 +77,7 @@ async function up(options) {
     block_interval_ms: blockIntervalMs,
     dir,
     ports,
+    ...peer,
     accounts,
   };
 
@@ -83,7 +91,7 @@ async function up(options) {
   const started = Date.now();
   let first = null;
   let head = null;
-  while (head === null || head <= first) {
+  while (head === null || (head <= first && !options.follower)) {
     if (exit !== null) fail(`the node ended while starting (${exit}); last lines of ${logFile}:\n${tail(logFile)}`);
     if (Date.now() - started > timeoutS * 1_000) {
       process.kill(child.pid, "SIGKILL");
@@ -96,6 +104,15 @@ async function up(options) {
   writeState(dir, state);
   child.unref();
   console.log(`devnet ready after ${((Date.now() - started) / 1_000).toFixed(1)} s: ${state.rpc_url}, chain ${CHAIN_ID}, block ${head}, pid ${child.pid}, ${path.join(dir, "devnet.json")}`);
+}
+
+/** A node's key, kept over restarts, and the name by which others reach it. */
+function peerIdentity(known, port) {
+  const key = crypto.createECDH("secp256k1");
+  if (known) key.setPrivateKey(known, "hex");
+  else key.generateKeys();
+  const id = key.getPublicKey("hex", "uncompressed").slice(2);
+  return { net_key: key.getPrivateKey("hex").padStart(64, "0"), peer_url: `cfxnode://${id}@127.0.0.1:${port}` };
 }
 
 async function down({ dir, "stop-timeout-s": timeout }) {

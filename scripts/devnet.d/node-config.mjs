@@ -25,13 +25,15 @@ const HARDFORKS = [
   "eoa_code_transition_height",
 ];
 
-/** `ports`: {rpc, ws, native, p2p}. All paths are absolute: the node resolves relative ones elsewhere. */
-export function nodeConfig({ dir, ports, blockIntervalMs }) {
+/**
+ * `ports`: {rpc, ws, native, p2p}. All paths are absolute: the node resolves relative ones elsewhere. `netKey` makes the node one that
+ * others can name; with `bootnode` it joins that node's chain. Without `blockIntervalMs` it mines nothing.
+ */
+export function nodeConfig({ dir, ports, blockIntervalMs, netKey, bootnode }) {
   const settings = {
     mode: "dev",
     chain_id: 1234,
     evm_chain_id: CHAIN_ID,
-    dev_block_interval_ms: blockIntervalMs,
     conflux_data_dir: dir,
     block_db_dir: path.join(dir, "blockchain_db"),
     netconf_dir: path.join(dir, "net_config"),
@@ -43,7 +45,6 @@ export function nodeConfig({ dir, ports, blockIntervalMs }) {
     jsonrpc_http_eth_port: ports.rpc,
     jsonrpc_ws_eth_port: ports.ws,
     tcp_port: ports.p2p,
-    udp_port: ports.p2p,
     poll_lifetime_in_seconds: 60,
     executive_trace: true,
     min_eth_base_price: 20_000_000_000,
@@ -54,6 +55,10 @@ export function nodeConfig({ dir, ports, blockIntervalMs }) {
     pos_initial_nodes_path: path.join(POS_CONFIG, "initial_nodes.json"),
     pos_private_key_path: path.join(dir, "pos_key"),
   };
+  if (blockIntervalMs) settings.dev_block_interval_ms = blockIntervalMs;
+  if (netKey) Object.assign(settings, { net_key: netKey, enable_discovery: false });
+  else settings.udp_port = ports.p2p;
+  if (bootnode) settings.bootnodes = bootnode;
   for (const fork of HARDFORKS) settings[fork] = 1;
   return Object.entries(settings)
     .map(([key, value]) => `${key}=${JSON.stringify(value)}\n`)

@@ -9,6 +9,8 @@ use serde::Deserialize;
 #[derive(Debug)]
 pub struct Node {
     dir: PathBuf,
+    /// A folder that goes with it.
+    kept: Option<tempfile::TempDir>,
     /// What `devnet.json` says.
     pub info: Info,
 }
@@ -18,6 +20,8 @@ pub struct Node {
 pub struct Info {
     /// eSpace JSON-RPC.
     pub rpc_url: String,
+    /// How other nodes name it, if they may join it.
+    pub peer_url: Option<String>,
     /// Funded test accounts.
     pub accounts: Vec<Account>,
 }
@@ -49,15 +53,35 @@ impl Node {
     /// Starts a node in `dir` on free ports, going on with a chain that stands there, or with a copy of `from`.
     pub fn start(dir: &Path, from: Option<&Path>, block_interval_ms: u32) -> Self {
         let mut command = devnet("up", dir);
-        command.args(["--port", "0", "--block-interval-ms", &block_interval_ms.to_string()]);
-        command.args(["--owner-pid", &std::process::id().to_string()]);
+        command.args(["--block-interval-ms", &block_interval_ms.to_string()]);
         if let Some(from) = from {
             command.arg("--from").arg(from);
         }
-        run(&mut command);
-        let json = std::fs::read(dir.join("devnet.json")).expect("devnet.json is written");
-        let info = serde_json::from_slice(&json).expect("devnet.json parses");
-        Self { dir: dir.to_owned(), info }
+        Self { dir: dir.to_owned(), kept: None, info: up(command, dir) }
+    }
+
+    /// As [`Node::start`]; other nodes may join it.
+    pub fn start_for_peers(dir: &Path, from: &Path, block_interval_ms: u32) -> Self {
+        let mut command = devnet("up", dir);
+        command.args(["--block-interval-ms", &block_interval_ms.to_string(), "--peers", "--from"]).arg(from);
+        Self { dir: dir.to_owned(), kept: None, info: up(command, dir) }
+    }
+
+    /// Kills it and starts it again, on the same ports, as one that mines nothing and joins the chain of `peer`: what it mined
+    /// itself since the chains parted is reorganised away as soon as the other chain is the heavier one.
+    pub fn follow(&mut self, peer: &Self) {
+        self.kill();
+        let mut command = devnet("up", &self.dir);
+        let peer_url = peer.info.peer_url.as_ref().expect("a node that others may join");
+        command.args(["--follower", "--bootnode", peer_url]);
+        let rpc_url = std::mem::replace(&mut self.info, up(command, &self.dir)).rpc_url;
+        assert_eq!(self.info.rpc_url, rpc_url, "its clients find it where it was");
+    }
+
+    /// The folder is removed after the node.
+    pub fn keeping(mut self, dir: tempfile::TempDir) -> Self {
+        self.kept = Some(dir);
+        self
     }
 
     /// Ends it at once, so that its pool is gone, and starts it again on the chain in its folder.
@@ -86,6 +110,14 @@ impl Drop for Node {
         // It may have been stopped already; nothing to report then.
         let _ = devnet("kill", &self.dir).output();
     }
+}
+
+/// Runs `devnet up` to its end.
+fn up(mut command: Command, dir: &Path) -> Info {
+    command.args(["--port", "0", "--owner-pid", &std::process::id().to_string()]);
+    run(&mut command);
+    let json = std::fs::read(dir.join("devnet.json")).expect("devnet.json is written");
+    serde_json::from_slice(&json).expect("devnet.json parses")
 }
 
 fn devnet(verb: &str, dir: &Path) -> Command {

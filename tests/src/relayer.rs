@@ -93,6 +93,11 @@ impl Launch {
         self
     }
 
+    /// With sessions that may be silent for as long as a scenario takes: scripted piles send no HEARTBEAT.
+    pub fn patient(self) -> Self {
+        self.with("RELAYER__LIMITS__IDLE_TIMEOUT_MS", 3_600_000)
+    }
+
     /// Runs `relayer` with these arguments and the same files; returns what it printed, or everything it said when it failed.
     pub fn command(&self, arguments: &[&str]) -> Result<String, String> {
         run_command(&self.write_files(), arguments)

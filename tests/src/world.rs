@@ -79,6 +79,20 @@ impl World {
         Self { snapshot, node, deployment, chain, piles: manifest.piles, dir }
     }
 
+    /// As [`World::new`], with a second node that mines a chain of its own from the same snapshot on.
+    pub fn forked() -> (Self, Node) {
+        let snapshot = Snapshot::get();
+        let dir = tempfile::tempdir().expect("a folder");
+        let peer = std::thread::spawn(move || {
+            // Its folder is freed with the node.
+            let node = Node::start_for_peers(&dir.path().join("peer"), &snapshot.chain(), 200);
+            (node, dir)
+        });
+        let world = Self::new();
+        let (node, dir) = peer.join().expect("the second node starts");
+        (world, node.keeping(dir))
+    }
+
     /// How to start a relayer here.
     pub fn launch(&self) -> Launch {
         Launch::new(self.dir.path(), &self.snapshot, &self.node)

@@ -61,11 +61,12 @@ fn a_credit_update_with_a_number_used_before_is_refused() {
     let update = gateway.credit(sid, 5, 2_000, 90);
     pile.give(&update);
     pile.events();
-    assert_eq!(refusal(&mut pile, &update), (NackCode::FieldValue.code(), Some(3)));
-    assert_eq!(
-        refusal(&mut pile, &gateway.credit(sid, 4, 9_000, 90)),
-        (NackCode::FieldValue.code(), Some(3))
-    );
+    pile.give(&update);
+    assert!(pile.events().is_empty(), "the same again changes nothing");
+    for (seq, wh) in [(5, 9_000), (4, 9_000)] {
+        let refused = refusal(&mut pile, &gateway.credit(sid, seq, wh, 90));
+        assert_eq!(refused, (NackCode::FieldValue.code(), Some(3)));
+    }
     assert_eq!(pile.session.charge().unwrap().credit_wh, 2_000);
 }
 
@@ -108,6 +109,58 @@ fn a_revocation_leaves_the_grace_and_no_more() {
     assert_eq!(pile.session.charge().unwrap().credit_wh, 150);
     pile.session.charge_status(150, 1).unwrap();
     assert!(pile.events().contains(&Event::CreditExhausted { sid }));
+}
+
+#[test]
+fn a_revocation_that_comes_again_leaves_no_new_grace() {
+    let (_, mut pile, sid) = charging();
+    let revoke = bytes(&AuthRevoke { sid, cause: 3, grace_wh: 50 });
+    pile.session.charge_status(100, 1).unwrap();
+    pile.give(&revoke);
+    pile.events();
+    pile.session.charge_status(140, 1).unwrap();
+    pile.give(&revoke);
+    assert!(pile.events().is_empty());
+    let charge = pile.session.charge().unwrap();
+    assert_eq!((charge.credit_wh, charge.revoked), (150, true));
+}
+
+#[test]
+fn without_a_grace_a_revocation_exhausts_the_credit_at_once() {
+    let (_, mut pile, sid) = charging();
+    pile.session.charge_status(100, 1).unwrap();
+    pile.give(&bytes(&AuthRevoke { sid, cause: 4, grace_wh: 0 }));
+    assert_eq!(
+        pile.events(),
+        [Event::Revoked { sid, cause: 4, grace_wh: 0 }, Event::CreditExhausted { sid }]
+    );
+    pile.session.end_charge(100, 1, EndCause::DeAuthorized, None).unwrap();
+    let ended = pile.outputs().iter().any(|sent| {
+        sent.frame_type() == FrameType::ChargeEnd
+            && sent.read::<ChargeEnd<'_>>().cause == EndCause::DeAuthorized.code()
+    });
+    assert!(ended);
+}
+
+#[test]
+fn a_credit_update_after_a_revocation_never_raises_the_credit() {
+    let (gateway, mut pile, sid) = charging();
+    pile.session.charge_status(100, 1).unwrap();
+    pile.give(&bytes(&AuthRevoke { sid, cause: 2, grace_wh: 50 }));
+    pile.give(&gateway.credit(sid, 1, 5_000, CREDIT_MINUTES));
+    assert_eq!(pile.session.charge().unwrap().credit_wh, 150);
+    pile.give(&gateway.credit(sid, 2, 120, CREDIT_MINUTES));
+    assert_eq!(pile.session.charge().unwrap().credit_wh, 120);
+}
+
+#[test]
+fn a_revocation_of_another_grant_is_reported_and_leaves_the_charge_alone() {
+    let (_, mut pile, sid) = charging();
+    let other = [0xEE; 16];
+    pile.give(&bytes(&AuthRevoke { sid: other, cause: 3, grace_wh: 0 }));
+    assert_eq!(pile.events(), [Event::Revoked { sid: other, cause: 3, grace_wh: 0 }]);
+    let charge = pile.session.charge().unwrap();
+    assert_eq!((charge.sid, charge.credit_wh, charge.revoked), (sid, CREDIT_WH, false));
 }
 
 #[test]

@@ -105,6 +105,23 @@ fn a_version_not_above_the_newest_is_refused() {
 }
 
 #[test]
+fn a_scheduled_policy_that_the_chain_took_back_is_replaced_until_it_was_in_force() {
+    let (mut gateway, mut pile) = connected();
+    give_all(&mut pile, &gateway.policy_frames(1, 0));
+    give_all(&mut pile, &gateway.policy_frames(2, 20));
+    pile.give(&gateway.epoch(10));
+    give_all(&mut pile, &gateway.policy_frames(2, 25));
+    let mut out = [0; 493];
+    assert_eq!(pile.session.tariff(24, &mut out).unwrap().unwrap().0, 1, "the first schedule is gone");
+    assert_eq!(pile.session.tariff(25, &mut out).unwrap().unwrap().0, 2);
+    gateway.policy = (2, 25);
+    pile.give(&gateway.epoch(25));
+    assert_eq!(pile.session.epoch(), 25);
+    let late = gateway.policy_frames(2, 30);
+    assert_eq!(refused_at_the_end(&mut pile, &late), (FIELD_VALUE, Some(1)));
+}
+
+#[test]
 fn the_same_policy_again_is_acknowledged_again() {
     let (mut gateway, mut pile) = connected();
     give_all(&mut pile, &gateway.policy_frames(1, 0));

@@ -48,6 +48,8 @@ pub enum Stage {
     Expired,
     /// Given up: the contract would not take it.
     RejectedByContract,
+    /// Given up: its challenge was reorganised away.
+    ReorgedOut,
     /// Given up for another reason.
     GivenUp,
     /// Its epoch was pruned from the journal; the charge is still open.
@@ -270,6 +272,16 @@ fn say(story: &Story, standing: Option<Standing>, moment: &Moment) -> Said {
             fault: Some(Fault::Device),
             next: "Nothing. The RecordSkipped events of its transactions name the reason: revoked, inactive or signature."
                 .to_owned(),
+            next_block: None,
+        },
+        Some(MessageState::ReorgedOut) => Said {
+            stage: Stage::ReorgedOut,
+            summary: format!(
+                "A reorganisation took the challenge of epoch {} away: what was signed under it cannot be recorded.",
+                statement.epoch
+            ),
+            fault: Some(Fault::Chain),
+            next: "Nothing. The grant is revoked for that; later epochs are not affected.".to_owned(),
             next_block: None,
         },
         Some(MessageState::Superseded | MessageState::RejectedLocal) => given_up(),

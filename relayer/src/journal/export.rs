@@ -88,6 +88,11 @@ pub fn kind_of(record: &Record) -> &'static str {
         Record::Pruned(_) => "Pruned",
         Record::TxEdited { .. } => "TxEdited",
         Record::CancelSubmitted(_) => "CancelSubmitted",
+        Record::Scanned { .. } => "Scanned",
+        Record::Reorganised { .. } => "Reorganised",
+        Record::Finalized { .. } => "Finalized",
+        Record::Revoked { .. } => "Revoked",
+        Record::CreditReduced { .. } => "CreditReduced",
     }
 }
 
@@ -114,9 +119,11 @@ fn sids_of(record: &Record) -> Vec<Sid> {
             StatementKind::Checkpoint { segment, .. } => vec![*segment],
             StatementKind::PolicyAck { .. } => Vec::new(),
         },
-        Record::Denied { sid, .. } | Record::AuthAcked { sid, .. } | Record::ChargeEnded { sid, .. } => {
-            vec![*sid]
-        }
+        Record::Denied { sid, .. }
+        | Record::AuthAcked { sid, .. }
+        | Record::ChargeEnded { sid, .. }
+        | Record::Revoked { sid, .. }
+        | Record::CreditReduced { sid, .. } => vec![*sid],
         Record::Pruned(pruned) => pruned.charges.clone(),
         _ => Vec::new(),
     }

@@ -165,6 +165,43 @@ pub enum Record {
     },
     /// An attempt that only uses up the batch's nonce, before its first broadcast.
     CancelSubmitted(AttemptRecord),
+    /// Every event up to this block, which has this hash, has been taken in.
+    Scanned {
+        /// Block.
+        block: u64,
+        /// Its hash then: if the chain has another there, it was reorganised.
+        hash: Hash,
+    },
+    /// The chain has other blocks from this one on: what came from them is taken back.
+    Reorganised {
+        /// First block that may be another.
+        from_block: u64,
+    },
+    /// `finalized` covers this block: what was recorded up to it is final.
+    Finalized {
+        /// Block.
+        block: u64,
+    },
+    /// A grant was revoked, before its AUTH_REVOKE leaves.
+    Revoked {
+        /// Ticket.
+        sid: Sid,
+        /// A `RevokeCause`.
+        cause: u8,
+        /// Energy that may still flow, Wh.
+        grace_wh: u32,
+    },
+    /// The credit of an open charge was reduced, before its CREDIT_UPDATE leaves.
+    CreditReduced {
+        /// Ticket.
+        sid: Sid,
+        /// Number of the update, 1 for the first.
+        seq: u32,
+        /// New total, Wh.
+        wh: u32,
+        /// New total, minutes.
+        minutes: u16,
+    },
 }
 
 /// What an operator may want of a transaction.
@@ -320,6 +357,19 @@ pub struct BatteryRecord {
     pub pending: Vec<PendingRecord>,
     /// Records since the checkpoint: sequence number, fingerprint, time in Unix ms, segment.
     pub since_checkpoint: Vec<(u32, Hash, u64, Sid)>,
+    /// Moves of the ledger that a reorganisation may undo, oldest first.
+    pub moves: Vec<MoveRecord>,
+}
+
+/// A move of a battery's ledger head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveRecord {
+    /// Block.
+    pub block: u64,
+    /// The head before.
+    pub from: (u32, Hash),
+    /// The checkpoints that it made moot.
+    pub done: Vec<PendingRecord>,
 }
 
 /// A checkpoint on its way to the ledger.
@@ -354,6 +404,10 @@ pub struct ChargeRecord {
     pub l: Hash,
     /// Whether the pile verified the answer.
     pub acked: bool,
+    /// How it was revoked: cause and grace, Wh.
+    pub revoked: Option<(u8, u32)>,
+    /// Number of the newest CREDIT_UPDATE, 0 for none.
+    pub credit_seq: u32,
 }
 
 /// A step of pruning.
@@ -367,6 +421,12 @@ pub struct PrunedRecord {
     pub last_batch: u64,
     /// Charges of earlier epochs that are still open.
     pub charges: Vec<Sid>,
+    /// Revocations that devices answer for, less what they got on chain since.
+    pub strikes: Vec<(DeviceId, u8)>,
+    /// Hashes of scanned blocks, by number.
+    pub anchors: Vec<(u64, Hash)>,
+    /// Newest block that is final.
+    pub finalized: u64,
 }
 
 /// Totals since the journal began.
@@ -384,6 +444,20 @@ pub struct Counts {
     pub rejected_by_contract: u64,
     /// Statements given up: their epoch left the ring.
     pub expired: u64,
+    /// Statements given up: what they were signed under was reorganised away.
+    pub reorged_out: u64,
+    /// Grants whose head is final.
+    pub auth_final: u64,
+    /// Reorganisations that reached blocks whose events were taken in.
+    pub reorganisations: u64,
+    /// Grants revoked: not recorded in time.
+    pub revoked_not_final: u64,
+    /// Grants revoked: the contract would not take them.
+    pub revoked_rejected: u64,
+    /// Grants revoked: reorganised out.
+    pub revoked_reorged_out: u64,
+    /// Grants revoked: the device was.
+    pub revoked_device: u64,
     /// Telemetry records.
     pub telemetry: u64,
 }

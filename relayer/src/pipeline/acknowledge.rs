@@ -1,8 +1,8 @@
-//! What the chain shows under `safe`, taken in and told to the piles: AUTH_FINAL, TELEM_ACK with level SAFE.
+//! What the chain shows, taken in and told to the piles: AUTH_FINAL, TELEM_ACK with level SAFE. And what it takes back.
 //!
-//! Events decide, whoever sent the transaction: a statement is on chain when a recorded head covers it.
+//! Events decide, whoever sent the transaction: a statement is on chain when a recorded head covers it. Everything counts from `safe`;
+//! what `finalized` covers is never taken back.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cip22_wire::message::{AuthFinal, TelemAck};
@@ -17,24 +17,21 @@ use crate::failpoint::failpoint;
 use crate::gateway::Gateway;
 use crate::journal::Record;
 use crate::limits::RETRY_AFTER_BLOCKS;
-use crate::pipeline::submit::BatchOutcome;
+use crate::pipeline::confirm::Inclusion;
+use crate::pipeline::submit::{BatchOutcome, PendingBatch};
+use crate::policy::anchors::ANCHOR_DISTANCE_BLOCKS;
 use crate::policy::watch::ChainFact;
-use crate::state::MessageState;
+use crate::state::{Batch, MessageState, State};
 
-/// Journal cursor: blocks whose events have been taken in.
-pub const SCANNED_CURSOR: &str = "scanned_to";
-
-/// The cursor is written after this many blocks at the latest; events read twice change nothing.
-const CURSOR_INTERVAL_BLOCKS: u64 = 20;
-
-/// Takes in facts and outcomes until told to stop.
+/// Takes in facts and outcomes until told to stop. Batches that a reorganisation undid go to `undone`, once that is durable.
 pub async fn run(
     gateway: Arc<Gateway>,
     mut facts: mpsc::Receiver<ChainFact>,
     mut outcomes: mpsc::Receiver<BatchOutcome>,
+    undone: mpsc::Sender<PendingBatch>,
     stop: CancellationToken,
 ) {
-    let mut stage = Stage { gateway, cursor: 0, awaiting_final: VecDeque::new() };
+    let stage = Stage { gateway, undone };
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -50,37 +47,60 @@ pub async fn run(
     }
 }
 
-struct Stage {
-    gateway: Arc<Gateway>,
-    cursor: u64,
-    /// Safe and not yet final, oldest first.
-    awaiting_final: VecDeque<Notice>,
+/// AUTH_FINAL for a device that has just connected: for its open charges whose head is safe or final, and for grants that became
+/// final while it was away; those are told once in a run.
+pub fn finals_for(gateway: &Gateway, device_id: &DeviceId) -> Vec<Vec<u8>> {
+    let mut state = gateway.state();
+    let mut sids: Vec<Sid> = state.finals_due.remove(device_id).unwrap_or_default().into();
+    if let Some(open) = state.open_charges.get(device_id) {
+        let more: Vec<Sid> = open.iter().filter(|sid| !sids.contains(sid)).copied().collect();
+        sids.extend(more);
+    }
+    sids.iter().filter_map(|sid| final_frame(&state, sid)).collect()
 }
 
-struct Notice {
-    device_id: DeviceId,
-    sid: Sid,
-    transaction: Hash,
-    block: u64,
+/// A batch as the submitter takes it up: with every attempt made.
+pub fn pending(batch: &Batch) -> PendingBatch {
+    PendingBatch {
+        batch: batch.record.clone(),
+        attempts: batch.attempts.clone(),
+        cancels: batch.cancels.clone(),
+        cancelled: batch.cancelled,
+        mined: batch.mined.map(|(transaction, block, block_hash, succeeded)| Inclusion {
+            transaction,
+            block,
+            block_hash,
+            succeeded,
+        }),
+    }
+}
+
+struct Stage {
+    gateway: Arc<Gateway>,
+    undone: mpsc::Sender<PendingBatch>,
 }
 
 impl Stage {
-    async fn fact(&mut self, fact: ChainFact) {
+    async fn fact(&self, fact: ChainFact) {
         match fact {
             ChainFact::Head(event) => self.head(&event).await,
             ChainFact::Ledger(event) => self.ledger(&event).await,
-            ChainFact::ScannedTo(block) => self.scanned(block).await,
+            ChainFact::ScannedTo(block, hash) => {
+                self.scanned(block, hash).await;
+                self.finalized().await;
+            }
+            ChainFact::Reorganised(from_block) => self.reorganised(from_block).await,
         }
     }
 
     #[tracing::instrument(name = "acknowledge", skip_all, fields(group = event.group, index = event.index, epoch = event.epoch, n = event.n))]
-    async fn head(&mut self, event: &HeadEvent) {
-        let (notices, durable) = {
+    async fn head(&self, event: &HeadEvent) {
+        let (device_id, sids, durable) = {
             let mut state = self.gateway.state();
             let place = (event.group, event.index, event.epoch);
             let Some(chain) = state.chains.get(&place) else { return };
             let device_id = chain.device_id;
-            let before: Vec<Sid> = chain
+            let mut sids: Vec<Sid> = chain
                 .statements
                 .range(..=event.n)
                 .filter(|(_, entry)| entry.state != MessageState::Safe && entry.state != MessageState::Final)
@@ -99,40 +119,27 @@ impl Stage {
                     block: event.block,
                 }],
             );
-            let covered = state.chains.get(&place).map_or(0, |chain| chain.covered_n);
-            let notices: Vec<Notice> = if covered >= event.n {
-                let notice =
-                    |sid| Notice { device_id, sid, transaction: event.transaction, block: event.block };
-                before.into_iter().map(notice).collect()
-            } else {
-                Vec::new()
-            };
-            (notices, durable)
+            sids.retain(|sid| matches!(state.standing(sid), Some((MessageState::Safe, _))));
+            (device_id, sids, durable)
         };
         if durable.await.is_err() {
             return;
         }
         failpoint("acknowledge::after_head");
-        counter!("auth_safe_total").increment(notices.len() as u64);
-        for notice in notices {
-            self.gateway.push(&notice.device_id, final_frame(&notice, Level::Safe));
-            self.awaiting_final.push_back(notice);
+        counter!("auth_safe_total").increment(sids.len() as u64);
+        for sid in sids {
+            let frame = final_frame(&self.gateway.state(), &sid);
+            if let Some(frame) = frame {
+                self.gateway.push(&device_id, frame);
+            }
         }
     }
 
-    async fn ledger(&mut self, event: &LedgerEvent) {
-        let durable = {
-            let mut state = self.gateway.state();
-            failpoint("acknowledge::before_ledger");
-            let record = Record::LedgerSafe {
-                battery: event.battery,
-                seq: event.seq,
-                fp: event.fp,
-                block: event.block,
-            };
-            self.gateway.commit(&mut state, vec![record])
-        };
-        if durable.await.is_err() {
+    async fn ledger(&self, event: &LedgerEvent) {
+        failpoint("acknowledge::before_ledger");
+        let record =
+            Record::LedgerSafe { battery: event.battery, seq: event.seq, fp: event.fp, block: event.block };
+        if !self.durable(record).await {
             return;
         }
         counter!("checkpoints_safe_total").increment(1);
@@ -141,38 +148,88 @@ impl Stage {
         self.gateway.push(&event.device_id, frame_bytes(&ack));
     }
 
-    async fn scanned(&mut self, block: u64) {
-        self.settle(block);
-        self.tell_final();
-        if block >= self.cursor.saturating_add(CURSOR_INTERVAL_BLOCKS) {
-            self.cursor = block;
-            if self.gateway.appender().set_cursor(SCANNED_CURSOR, block).await.is_err() {
-                self.gateway.failed.cancel();
+    /// Notes how far events were read, at a distance, and settles batches at once.
+    async fn scanned(&self, block: u64, hash: Hash) {
+        let (given_up, durable) = {
+            let mut state = self.gateway.state();
+            let noted = state.anchors.last_key_value().map_or(0, |(noted, _)| *noted);
+            state.scanned_to = state.scanned_to.max(block);
+            let mut records = Vec::new();
+            if state.settles(block) {
+                records.push(Record::Settled { scanned_to: state.scanned_to });
             }
-        }
-    }
-
-    fn settle(&self, block: u64) {
-        let mut state = self.gateway.state();
-        let scanned_to = state.scanned_to.max(block);
-        if state.settles(scanned_to) {
+            if block >= noted.saturating_add(ANCHOR_DISTANCE_BLOCKS) {
+                records.push(Record::Scanned { block, hash });
+            }
+            if records.is_empty() {
+                return;
+            }
             let before = state.counts.rejected_by_contract;
-            // The cursor is written behind it; whoever waits for an answer notices a failed disk.
-            drop(self.gateway.commit(&mut state, vec![Record::Settled { scanned_to }]));
-            let given_up = state.counts.rejected_by_contract.saturating_sub(before);
-            if given_up > 0 {
-                counter!("statements_rejected_total").increment(given_up);
-                tracing::error!(given_up, "the contract would not take these statements");
-            }
+            let durable = self.gateway.commit(&mut state, records);
+            (state.counts.rejected_by_contract.saturating_sub(before), durable)
+        };
+        if given_up > 0 {
+            counter!("statements_rejected_total").increment(given_up);
+            tracing::error!(given_up, "the contract would not take these statements");
         }
-        state.scanned_to = scanned_to;
+        // A failed disk is noticed by whoever waits for an answer.
+        let _ = durable.await;
     }
 
-    fn tell_final(&mut self) {
-        let finalized = self.gateway.view.borrow().finalized_block;
-        while self.awaiting_final.front().is_some_and(|notice| notice.block <= finalized) {
-            if let Some(notice) = self.awaiting_final.pop_front() {
-                self.gateway.push(&notice.device_id, final_frame(&notice, Level::Final));
+    /// Takes back what came from blocks that the chain has left; batches that were done are followed again.
+    async fn reorganised(&self, from_block: u64) {
+        let (undone, durable) = {
+            let mut state = self.gateway.state();
+            let numbers = state.batches_undone_by(from_block);
+            let before = state.counts;
+            let durable = self.gateway.commit(&mut state, vec![Record::Reorganised { from_block }]);
+            let taken_back = before.statements_safe.saturating_sub(state.counts.statements_safe);
+            counter!("statements_taken_back_total").increment(taken_back);
+            tracing::warn!(from_block, taken_back, batches = numbers.len(), "what was safe is taken back");
+            let undone: Vec<PendingBatch> =
+                numbers.iter().filter_map(|number| state.batches.get(number)).map(pending).collect();
+            (undone, durable)
+        };
+        if durable.await.is_err() {
+            return;
+        }
+        for batch in undone {
+            if self.undone.send(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What `finalized` covers now becomes final, durably, and is told.
+    async fn finalized(&self) {
+        let block = self.gateway.view.borrow().finalized_block;
+        let covers =
+            |state: &State| state.awaiting_final.first_key_value().is_some_and(|(first, _)| *first <= block);
+        let (before, durable) = {
+            let mut state = self.gateway.state();
+            if !covers(&state) {
+                return;
+            }
+            let before = state.counts.auth_final;
+            (before, self.gateway.commit(&mut state, vec![Record::Finalized { block }]))
+        };
+        if durable.await.is_err() {
+            return;
+        }
+        let due: Vec<(DeviceId, Sid, Vec<u8>)> = {
+            let state = self.gateway.state();
+            counter!("auth_final_total").increment(state.counts.auth_final.saturating_sub(before));
+            let each =
+                state.finals_due.iter().flat_map(|(device, sids)| sids.iter().map(move |sid| (device, sid)));
+            each.filter_map(|(device, sid)| Some((*device, *sid, final_frame(&state, sid)?))).collect()
+        };
+        for (device_id, sid, frame) in due {
+            if self.gateway.push(&device_id, frame) {
+                let mut state = self.gateway.state();
+                if let Some(sids) = state.finals_due.get_mut(&device_id) {
+                    sids.retain(|due| *due != sid);
+                }
+                state.finals_due.retain(|_, sids| !sids.is_empty());
             }
         }
     }
@@ -187,21 +244,32 @@ impl Stage {
             "batch ended without a transaction, its members are tried again"
         );
         let retry_block = self.gateway.view.borrow().latest_block.saturating_add(RETRY_AFTER_BLOCKS);
-        let record = Record::BatchDropped { batch: outcome.batch, retry_block };
+        // A failed disk is noticed by whoever waits for an answer.
+        let _ = self.durable(Record::BatchDropped { batch: outcome.batch, retry_block }).await;
+    }
+
+    async fn durable(&self, record: Record) -> bool {
         let durable = {
             let mut state = self.gateway.state();
             self.gateway.commit(&mut state, vec![record])
         };
-        // A failed disk is noticed by whoever waits for an answer.
-        let _ = durable.await;
+        durable.await.is_ok()
     }
 }
 
-fn final_frame(notice: &Notice, level: Level) -> Vec<u8> {
-    frame_bytes(&AuthFinal {
-        sid: notice.sid,
+/// AUTH_FINAL of a grant whose head is recorded; `None` if it is not.
+fn final_frame(state: &State, sid: &Sid) -> Option<Vec<u8>> {
+    let (standing, recorded) = state.standing(sid)?;
+    let level = match standing {
+        MessageState::Safe => Level::Safe,
+        MessageState::Final => Level::Final,
+        _ => return None,
+    };
+    let recorded = recorded?;
+    Some(frame_bytes(&AuthFinal {
+        sid: *sid,
         level: level.code(),
-        transaction: notice.transaction,
-        block: notice.block,
-    })
+        transaction: recorded.transaction,
+        block: recorded.block,
+    }))
 }

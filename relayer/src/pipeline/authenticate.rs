@@ -45,8 +45,15 @@ pub fn statement(
     if position.epoch < gateway.oldest_epoch() {
         return Err(NackCode::StaleEpoch);
     }
+    if gateway.is_withdrawn(position.epoch) {
+        return Err(NackCode::NotReady);
+    }
     if signed_by(gateway, &place, position, &epoch, &epoch.policy_hash) {
         return Ok(Authenticated { place, epoch });
+    }
+    let replaced = gateway.state().replaced_epochs.get(&position.epoch).cloned().unwrap_or_default();
+    if replaced.iter().any(|before| signed_by(gateway, &place, position, before, &before.policy_hash)) {
+        return Err(NackCode::StaleEpoch);
     }
     // Diagnosis only: the same head under another policy of ours tells the pile what is wrong.
     let policies = gateway.view.borrow().policies.clone();

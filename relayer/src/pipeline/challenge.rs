@@ -23,7 +23,8 @@ pub fn handle(gateway: &Gateway, device_id: &DeviceId, request: &ChallengeReq) -
     if request.device_id != *device_id {
         return Handled::refused(TYPE, NackCode::DeviceMismatch);
     }
-    let Some(announced) = *gateway.announced().borrow() else {
+    let standing = gateway.announced().borrow().filter(|announced| !announced.withdrawn);
+    let Some(announced) = standing else {
         return Handled::refused_until(TYPE, NackCode::NotReady, NOT_READY_RETRY_MS);
     };
     let place = match gateway.place_at(device_id, announced.epoch.epoch) {

@@ -104,6 +104,14 @@ impl Dispatch {
         self.waiting.insert(pending.batch.batch, Waiting { pending, needed_drip });
     }
 
+    /// A batch was done, and a reorganisation undid it: the signer whose nonce it has goes on with it, whatever room there is.
+    pub fn undone(&mut self, pending: PendingBatch) -> Option<Decision> {
+        let owner = self.signers.iter().position(|signer| Some(signer.address) == pending.signer());
+        let batch = pending.batch.batch;
+        self.wait(pending, 0);
+        self.give(batch, owner?)
+    }
+
     /// Whether batches wait.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -244,6 +252,17 @@ impl Signer {
     }
 }
 
+/// Where the dispatcher's work comes from.
+#[derive(Debug)]
+pub struct Work {
+    /// Batches that were cut.
+    pub batches: mpsc::Receiver<BatchRecord>,
+    /// Batches that were done, and that a reorganisation undid.
+    pub undone: mpsc::Receiver<PendingBatch>,
+    /// What operators want.
+    pub requests: mpsc::Receiver<TxRequest>,
+}
+
 /// Carries out what [`Dispatch`] decides.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -287,12 +306,12 @@ impl Dispatcher {
     /// Gives batches to signers until told to stop. `pending` are those of the journal that no signer has.
     pub async fn run(
         mut self,
-        mut batches: mpsc::Receiver<BatchRecord>,
+        work: Work,
         pending: Vec<PendingBatch>,
-        mut requests: mpsc::Receiver<TxRequest>,
         outcomes: mpsc::Sender<BatchOutcome>,
         stop: CancellationToken,
     ) {
+        let Work { mut batches, mut undone, mut requests } = work;
         for pending in pending {
             self.dispatch.wait(pending, 0);
         }
@@ -300,6 +319,11 @@ impl Dispatcher {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(batch) = batches.recv() => self.dispatch.wait(PendingBatch::new(batch), 0),
+                Some(pending) = undone.recv() => {
+                    if let Some(decision) = self.dispatch.undone(pending) {
+                        self.carry_out(decision, &outcomes).await;
+                    }
+                }
                 Some((signer, notice)) = self.notices.recv() => self.noticed(signer, notice),
                 Some(request) = requests.recv() => self.requested(request, &outcomes).await,
             }

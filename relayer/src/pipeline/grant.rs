@@ -9,10 +9,11 @@ use metrics::{counter, histogram};
 
 use super::authenticate::{self, Position};
 use super::journal::{self, Journaled};
-use super::{Handled, frame_bytes};
+use super::{Handled, frame_bytes, revoke};
 use crate::gateway::Gateway;
 use crate::journal::Record;
 use crate::journal::record::StatementKind;
+use crate::limits::NOT_READY_RETRY_MS;
 use crate::state::{State, Ticket};
 
 const TYPE: u8 = FrameType::AuthResp.code();
@@ -25,7 +26,10 @@ pub fn handle(gateway: &Gateway, device_id: &DeviceId, response: &AuthResp, payl
     let handled = decide(gateway, device_id, response, payload).unwrap_or_else(|code| {
         counter!("auth_resp_total", "result" => code.name()).increment(1);
         tracing::info!(code = code.name(), "AUTH_RESP refused");
-        Handled::refused(TYPE, code)
+        match code {
+            NackCode::NotReady => Handled::refused_until(TYPE, code, NOT_READY_RETRY_MS),
+            code => Handled::refused(TYPE, code),
+        }
     });
     let elapsed_ms = gateway.clock.monotonic_ms().saturating_sub(started_ms);
     histogram!("grant_decision_seconds").record(elapsed_ms as f64 / 1_000.0);
@@ -109,14 +113,17 @@ fn answered_before(
         None => Ok(None),
         Some(answer) if answer.request_hash == *request_hash => {
             counter!("auth_resp_total", "result" => "REPEATED").increment(1);
-            Ok(Some(Handled::after(gateway.barrier(), answer.frame.clone())))
+            let mut handled = Handled::after(gateway.barrier(), answer.frame.clone());
+            // What became of the grant since would otherwise have come before it.
+            handled.replies.extend(revoke::frames_of(gateway, ticket));
+            Ok(Some(handled))
         }
         Some(_) => Err(NackCode::TicketUsed),
     }
 }
 
 /// The session keys of a ticket: from its ephemeral key, which derives from the site secret, and the device's two keys.
-fn session_keys(gateway: &Gateway, ticket: &Ticket) -> Option<SessionKeys> {
+pub(super) fn session_keys(gateway: &Gateway, ticket: &Ticket) -> Option<SessionKeys> {
     let key = gateway.site_secret.ticket_key(&ticket.challenge.sid).ok()?;
     let z = key.shared_secret(&ticket.challenge.dev_eph, &ticket.device_key).ok()?;
     Some(SessionKeys::derive(&z, &ticket.challenge.sid))
@@ -125,13 +132,12 @@ fn session_keys(gateway: &Gateway, ticket: &Ticket) -> Option<SessionKeys> {
 /// The credit that policy and open charges leave to a device; `None` when it has none.
 fn credit(gateway: &Gateway, state: &State, device_id: &DeviceId, epoch: u32) -> Option<(u32, u16)> {
     let open = state.open_charges.get(device_id).map_or(0, std::collections::HashSet::len);
-    if open >= gateway.settings.open_charges_per_device_max {
-        return None;
-    }
     let view = gateway.view.borrow();
     let tariff = Tariff::parse(&view.policy_at(epoch)?.tariff).ok()?;
     let terms = tariff.terms();
-    Some((terms.credit_wh, terms.credit_minutes))
+    let open_max = gateway.settings.open_charges_per_device_max;
+    let (wh, minutes, open_max) = state.tightened(device_id, terms.credit_wh, terms.credit_minutes, open_max);
+    (open < open_max).then_some((wh, minutes))
 }
 
 fn grant_frame(ticket: &Ticket, keys: &SessionKeys, wh: u32, minutes: u16) -> Vec<u8> {

@@ -12,7 +12,8 @@
 //! | [`dispatch`] | which signer carries which batch |
 //! | [`submit`] | nonce, fees, signed bytes, broadcast |
 //! | [`confirm`] | receipts until `safe` |
-//! | [`acknowledge`] | what the chain shows, told to the piles |
+//! | [`acknowledge`] | what the chain shows or takes back, told to the piles |
+//! | [`revoke`] | grants that the chain did not bear out |
 
 pub mod accept;
 pub mod acknowledge;
@@ -25,6 +26,7 @@ pub mod decode;
 pub mod dispatch;
 pub mod grant;
 pub mod journal;
+pub mod revoke;
 pub mod submit;
 
 use cip22_wire::NackCode;

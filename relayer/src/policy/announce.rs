@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use metrics::counter;
 use tokio_util::sync::CancellationToken;
 
 use crate::failpoint::failpoint;
@@ -21,8 +22,16 @@ pub async fn run(gateway: Arc<Gateway>, stop: CancellationToken) {
             let mut state = gateway.state();
             let records: Vec<Record> = known
                 .iter()
-                .chain(newest.iter())
                 .filter(|epoch| state.epochs.get(&epoch.epoch) != Some(*epoch))
+                .inspect(|epoch| {
+                    if state.epochs.contains_key(&epoch.epoch) {
+                        counter!("epochs_replaced_total").increment(1);
+                        tracing::error!(
+                            epoch = epoch.epoch,
+                            "reorganised below its challenge: its statements cannot be recorded any more"
+                        );
+                    }
+                })
                 .map(|epoch| Record::EpochOpened {
                     epoch: epoch.epoch,
                     challenge: epoch.challenge,
@@ -41,9 +50,12 @@ pub async fn run(gateway: Arc<Gateway>, stop: CancellationToken) {
         {
             return;
         }
+        judge_announced(&gateway);
         let told = gateway.announced().borrow().map(|announced| announced.epoch.epoch);
         if let Some(epoch) = newest
             && told.is_none_or(|told| told < epoch.epoch)
+            // A pile that accepted an epoch accepts nothing else under its number: the next one is announced.
+            && !gateway.state().replaced_epochs.contains_key(&epoch.epoch)
         {
             tracing::info!(epoch = epoch.epoch, challenge = %hex::encode(epoch.challenge), "epoch announced");
             gateway.announce(epoch);
@@ -52,5 +64,24 @@ pub async fn run(gateway: Arc<Gateway>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             changed = view.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+/// Withdraws the announced epoch when the chain has another challenge or policy for it, or no safe challenge block any more; puts it
+/// back when the chain has the same again.
+fn judge_announced(gateway: &Gateway) {
+    let Some(announced) = *gateway.announced().borrow() else { return };
+    let told = announced.epoch;
+    let (now, newest) = {
+        let view = gateway.view.borrow();
+        (view.epoch(told.epoch).copied(), view.epoch)
+    };
+    let gone = match now {
+        Some(now) => now != told,
+        None => newest.is_none_or(|newest| newest.epoch < told.epoch),
+    };
+    if gone != announced.withdrawn {
+        tracing::warn!(epoch = told.epoch, withdrawn = gone, "the announced epoch was reorganised");
+        gateway.set_withdrawn(gone);
     }
 }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use cip22_wire::message::{AuthFinal, SetPolicy};
-use cip22_wire::{DeviceId, Level, limits};
+use cip22_wire::limits;
+use cip22_wire::message::SetPolicy;
 use metrics::counter;
 
 use crate::gateway::Gateway;
 use crate::pipeline::frame_bytes;
-use crate::state::MessageState;
 use crate::view::Policy;
 
 /// Frames for every policy above `version` that is in force or scheduled, and the newest version among them (or `version`).
@@ -45,29 +44,6 @@ fn chunks(policy: &Policy, max_payload: u16) -> Vec<Vec<u8>> {
             signature: policy.signature,
         }));
         offset = offset.saturating_add(u16::try_from(chunk.len()).unwrap_or(u16::MAX));
-    }
-    frames
-}
-
-/// AUTH_FINAL for the device's open charges whose head is safe: it may have been away when the chain decided.
-pub fn finals_for(gateway: &Gateway, device_id: &DeviceId) -> Vec<Vec<u8>> {
-    let state = gateway.state();
-    let Some(open) = state.open_charges.get(device_id) else { return Vec::new() };
-    let mut frames = Vec::new();
-    for sid in open {
-        let Some((place, n, _)) = state
-            .tickets
-            .get(sid)
-            .and_then(|ticket| ticket.answer.as_ref())
-            .and_then(|answer| answer.statement)
-        else {
-            continue;
-        };
-        let Some(chain) = state.chains.get(&place) else { continue };
-        let safe = chain.statements.get(&n).is_some_and(|entry| entry.state == MessageState::Safe);
-        if let (true, Some((transaction, block))) = (safe, chain.seen_in) {
-            frames.push(frame_bytes(&AuthFinal { sid: *sid, level: Level::Safe.code(), transaction, block }));
-        }
     }
     frames
 }

@@ -1,7 +1,8 @@
 //! Follows the chain: heads, epochs, policies, devices and what was recorded, published to the rest of the relayer.
 //!
-//! Everything counts from `safe`, so a reorganisation takes nothing back, but for revocations: those are obeyed from `latest` on, and
-//! once seen they stay obeyed.
+//! Everything counts from `safe`, but for revocations: those are obeyed from `latest` on, and once seen they stay obeyed. A
+//! reorganisation below `safe` shows in the hashes of blocks that were read: what came from them is taken back, and the new blocks
+//! are read from where the chain forked.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::clock::SharedClock;
 use crate::deployment::Deployment;
 use crate::directory::{Device, Directory, Place};
 use crate::error::with_causes;
+use crate::policy::anchors::{Anchors, Standing};
 use crate::view::{ChainTrouble, ChainView, Epoch, Policy};
 
 /// What the chain shows under `safe`, in the order of its blocks; each event once per run.
@@ -27,8 +29,10 @@ pub enum ChainFact {
     Head(HeadEvent),
     /// A battery's ledger head moved.
     Ledger(LedgerEvent),
-    /// Every event up to this block, inclusive, has been given.
-    ScannedTo(u64),
+    /// Every event up to this block, inclusive, has been given; it has this hash.
+    ScannedTo(u64, Hash),
+    /// The chain has other blocks from this one on: what was given from there is void, and comes again as it is now.
+    Reorganised(u64),
 }
 
 /// Blocks of events taken in before their end is reported.
@@ -63,7 +67,8 @@ impl ChainWatcher {
         Self { chain, deployment, clock, poll_interval_ms }
     }
 
-    /// Follows the chain until told to stop, or until nobody takes the facts any more. Facts begin with block `from_block`.
+    /// Follows the chain until told to stop, or until nobody takes the facts any more. Facts begin with block `from_block`; `anchors`
+    /// tell the blocks that were read before.
     ///
     /// While the endpoint fails, the published view keeps its last values; `advanced_at_ms` tells how old they are.
     pub async fn run(
@@ -72,11 +77,12 @@ impl ChainWatcher {
         directory: Arc<ArcSwap<Directory>>,
         facts: mpsc::Sender<ChainFact>,
         from_block: u64,
+        anchors: Anchors,
         shutdown: CancellationToken,
     ) {
         let clock = self.clock.clone();
         let poll_interval_ms = self.poll_interval_ms;
-        let mut follower = Follower::new(self, view, directory, facts, from_block);
+        let mut follower = Follower::new(self, view, directory, facts, from_block, anchors);
         let mut failures: u32 = 0;
         loop {
             let looked = tokio::select! {
@@ -129,11 +135,20 @@ struct Follower {
     next_registry_block: u64,
     /// Next block whose facts are not given.
     next_fact_block: u64,
+    /// Blocks whose facts were given.
+    anchors: Anchors,
+    /// Policies and placements are to be read anew, from the first block on.
+    reread: bool,
+    /// Reorganisations that took policies back.
+    policy_rollbacks: u64,
     policies: BTreeMap<u32, Arc<Policy>>,
     challenges: BTreeMap<u32, Hash>,
     revoked: HashSet<DeviceId>,
     latest: u64,
     safe: u64,
+    finalized: u64,
+    /// `finalized` as last told.
+    finalized_told: u64,
     advanced_at_ms: u64,
     trouble: Option<ChainTrouble>,
 }
@@ -145,6 +160,7 @@ impl Follower {
         directory: Arc<ArcSwap<Directory>>,
         facts: mpsc::Sender<ChainFact>,
         from_block: u64,
+        anchors: Anchors,
     ) -> Self {
         let start = watcher.deployment.start_block;
         Self {
@@ -154,11 +170,16 @@ impl Follower {
             facts,
             next_registry_block: start,
             next_fact_block: from_block.max(start),
+            anchors,
+            reread: false,
+            policy_rollbacks: 0,
             policies: BTreeMap::new(),
             challenges: BTreeMap::new(),
             revoked: HashSet::new(),
             latest: 0,
             safe: 0,
+            finalized: 0,
+            finalized_told: 0,
             advanced_at_ms: 0,
             trouble: None,
         }
@@ -193,23 +214,98 @@ impl Follower {
 
     /// One look at the chain. What succeeded before an error is kept and not asked again.
     async fn look(&mut self) -> Result<Flow, ChainError> {
-        let heads = self.watcher.chain.heads().await?;
+        let chain = Arc::clone(&self.watcher.chain);
+        let heads = chain.heads().await?;
+        if heads.latest < heads.safe {
+            // A node that has just started says so until it has executed a block.
+            return Ok(Flow::Continue);
+        }
+        match self.anchors.look(&*chain).await? {
+            Standing::Canonical => {}
+            // Until it is known which chain this is, nothing of it is taken in; what is known stays published.
+            Standing::Behind | Standing::Suspected => return Ok(Flow::Continue),
+            Standing::ForkedAfter(ancestor) => {
+                if self.reorganised(ancestor, &heads).await == Flow::Stop {
+                    return Ok(Flow::Stop);
+                }
+            }
+        }
         let moved = heads.latest != self.latest;
         // An endpoint that fell behind, or a young chain's zero, takes nothing back.
         self.safe = self.safe.max(heads.safe);
+        self.watch_finalized(heads.finalized);
+        let pin = self.pin(self.safe).await?;
         self.revocations(heads.latest).await?;
         self.registry().await?;
         self.newest_challenges(heads.latest).await?;
+        if self.pin(self.safe).await? != pin {
+            // Reorganised in between: what was read may be of two chains.
+            self.forget_from(self.anchors.newest().map_or(0, |(block, _)| block + 1));
+            return Ok(Flow::Continue);
+        }
         self.latest = heads.latest;
         if moved || self.advanced_at_ms == 0 {
             self.advanced_at_ms = self.watcher.clock.monotonic_ms().max(1);
         }
-        self.publish(&heads);
+        self.publish();
         let flow = self.give_facts().await?;
         if self.fill_window(EPOCHS_PER_LOOK).await? {
-            self.publish(&heads);
+            self.publish();
         }
         Ok(flow)
+    }
+
+    /// The hash of a block that `safe` covers; without a call where it is the newest anchor, which the look began with.
+    async fn pin(&self, block: u64) -> Result<Option<Hash>, ChainError> {
+        match self.anchors.newest() {
+            Some((newest, hash)) if newest == block => Ok(Some(hash)),
+            _ => self.watcher.chain.block_hash(block).await,
+        }
+    }
+
+    /// Takes back what came from blocks that the chain has left.
+    async fn reorganised(&mut self, ancestor: Option<u64>, heads: &Heads) -> Flow {
+        let from_block = ancestor.map_or(self.watcher.deployment.start_block, |block| block + 1);
+        let depth = self.next_fact_block.saturating_sub(from_block);
+        tracing::warn!(from_block, depth, "the chain was reorganised below `safe`");
+        counter!("reorganisations_total").increment(1);
+        gauge!("reorganisation_depth_blocks").set(depth as f64);
+        if from_block <= self.finalized {
+            counter!("reorganisations_below_finalized_total").increment(1);
+            tracing::error!(
+                from_block,
+                finalized = self.finalized,
+                "blocks that were final have left the chain"
+            );
+        }
+        self.forget_from(from_block);
+        self.anchors.cut(from_block);
+        self.next_fact_block = from_block;
+        self.safe = heads.safe.max(from_block.saturating_sub(1));
+        match self.facts.send(ChainFact::Reorganised(from_block)).await {
+            Ok(()) => Flow::Continue,
+            Err(_) => Flow::Stop,
+        }
+    }
+
+    /// Forgets challenges, policies and placements of blocks from this one on; they are read anew. Revocations stay obeyed.
+    fn forget_from(&mut self, from_block: u64) {
+        let deployment = &self.watcher.deployment;
+        self.challenges.retain(|epoch, _| deployment.challenge_block(*epoch) < from_block);
+        if self.next_registry_block > from_block {
+            self.reread = true;
+            self.next_registry_block = from_block;
+        }
+    }
+
+    /// `finalized` never takes back what was final.
+    fn watch_finalized(&mut self, told: u64) {
+        if told < self.finalized_told {
+            counter!("finalized_regressions_total").increment(1);
+            tracing::error!(told, before = self.finalized_told, "the endpoint takes `finalized` back");
+        }
+        self.finalized_told = told;
+        self.finalized = self.finalized.max(told);
     }
 
     /// Revocations above `safe`: read anew at each look, since a reorganisation may move them into an earlier block.
@@ -221,28 +317,46 @@ impl Follower {
         let events = self.watcher.chain.device_events(from, latest).await?;
         let revoked: Vec<DeviceEvent> =
             events.into_iter().filter(|event| matches!(event, DeviceEvent::Revoked { .. })).collect();
+        let reread = std::mem::take(&mut self.reread);
         self.apply_devices(&revoked);
+        self.reread = reread;
         Ok(())
     }
 
     /// Policies and devices up to `safe`.
     async fn registry(&mut self) -> Result<(), ChainError> {
-        if self.next_registry_block > self.safe {
+        let start = if self.reread { self.watcher.deployment.start_block } else { self.next_registry_block };
+        if start > self.safe {
             return Ok(());
         }
-        let (from, to) = (self.next_registry_block, self.safe);
+        let (from, to) = (start, self.safe);
         let policies = self.watcher.chain.policies(from, to).await?;
         let devices = self.watcher.chain.device_events(from, to).await?;
-        for policy in policies {
+        for policy in &policies {
             let hash = digest::policy_hash(policy.version, policy.first_epoch, &policy.tariff);
             if hash != policy.policy_hash {
                 let what = format!("policy {} does not hash to what its event says", policy.version);
                 return Err(ChainError::Malformed { method: "eth_getLogs", what });
             }
-            tracing::info!(version = policy.version, first_epoch = policy.first_epoch, "policy scheduled");
+        }
+        let before = if self.reread { std::mem::take(&mut self.policies) } else { BTreeMap::new() };
+        for policy in policies {
+            if !before.contains_key(&policy.version) {
+                tracing::info!(
+                    version = policy.version,
+                    first_epoch = policy.first_epoch,
+                    "policy scheduled"
+                );
+            }
             self.policies.insert(policy.version, Arc::new(policy));
         }
+        if before.iter().any(|(version, policy)| self.policies.get(version) != Some(policy)) {
+            self.policy_rollbacks += 1;
+            counter!("policy_rollbacks_total").increment(1);
+            tracing::warn!("a policy was reorganised away");
+        }
         self.apply_devices(&devices);
+        self.reread = false;
         self.next_registry_block = to + 1;
         Ok(())
     }
@@ -252,10 +366,11 @@ impl Follower {
             DeviceEvent::Revoked { device_id } => !self.revoked.contains(device_id),
             DeviceEvent::Placed { .. } => true,
         });
-        if !news {
+        if !news && !self.reread {
             return;
         }
-        let mut directory = Directory::clone(&self.directory.load());
+        let mut directory =
+            if self.reread { Directory::default() } else { Directory::clone(&self.directory.load()) };
         for event in events {
             match *event {
                 DeviceEvent::Placed { device_id, group, index, key, active_from } => {
@@ -330,11 +445,12 @@ impl Follower {
         Ok(())
     }
 
-    fn publish(&self, heads: &Heads) {
+    fn publish(&self) {
         let mut view = ChainView {
-            latest_block: heads.latest,
+            latest_block: self.latest,
             safe_block: self.safe,
-            finalized_block: heads.finalized,
+            finalized_block: self.finalized,
+            policy_rollbacks: self.policy_rollbacks,
             advanced_at_ms: self.advanced_at_ms,
             trouble: self.trouble.clone(),
             epoch: None,
@@ -359,15 +475,29 @@ impl Follower {
     }
 
     async fn give_facts(&mut self) -> Result<Flow, ChainError> {
+        let chain = Arc::clone(&self.watcher.chain);
         while self.next_fact_block <= self.safe {
             let from = self.next_fact_block;
             let to = self.safe.min(from.saturating_add(FACT_RANGE_BLOCKS - 1));
-            let heads = self.watcher.chain.head_events(from, to).await?;
-            let ledger = self.watcher.chain.ledger_events(from, to).await?;
+            let Some(hash) = chain.block_hash(to).await? else {
+                let what = format!("no block {to}, though `safe` covers it");
+                return Err(ChainError::Malformed { method: "eth_getBlockByNumber", what });
+            };
+            let heads = chain.head_events(from, to).await?;
+            let ledger = chain.ledger_events(from, to).await?;
+            // The events are of one chain, and it goes on from the newest anchor: else the next look finds the fork.
+            let follows = match self.anchors.newest() {
+                Some((block, before)) => chain.block_hash(block).await? == Some(before),
+                None => true,
+            };
+            if !follows || chain.block_hash(to).await? != Some(hash) {
+                return Ok(Flow::Continue);
+            }
             // Nothing is given before all of the range is known, so that an error repeats no event.
             self.next_fact_block = to + 1;
+            self.anchors.push(to, hash);
             let events = in_block_order(heads, ledger);
-            for fact in events.into_iter().chain([ChainFact::ScannedTo(to)]) {
+            for fact in events.into_iter().chain([ChainFact::ScannedTo(to, hash)]) {
                 if self.facts.send(fact).await.is_err() {
                     return Ok(Flow::Stop);
                 }

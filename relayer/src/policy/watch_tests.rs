@@ -23,6 +23,10 @@ struct Script {
     moved: Vec<LedgerEvent>,
     failing: bool,
     failing_logs: bool,
+    /// From this block on, the chain has other blocks.
+    forked_at: Option<u64>,
+    /// Blocks above this one are not known to the endpoint.
+    known_to: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +57,11 @@ impl Chain for ScriptedChain {
     }
 
     async fn block_hash(&self, number: u64) -> Result<Option<Hash>, ChainError> {
-        self.read(|_| Some(hash_of(number)))
+        self.read(|script| {
+            let forked = script.forked_at.is_some_and(|at| number >= at);
+            let hash = if forked { other_hash_of(number) } else { hash_of(number) };
+            script.known_to.is_none_or(|known| number <= known).then_some(hash)
+        })
     }
 
     async fn policies(&self, from: u64, to: u64) -> Result<Vec<Policy>, ChainError> {
@@ -114,6 +122,13 @@ fn hash_of(block: u64) -> Hash {
     hash
 }
 
+/// The hash on the other fork.
+fn other_hash_of(block: u64) -> Hash {
+    let mut hash = hash_of(block);
+    hash[31] = 1;
+    hash
+}
+
 fn policy(version: u32, first_epoch: u32) -> Policy {
     let tariff = vec![version as u8; 3];
     let policy_hash = digest::policy_hash(version, first_epoch, &tariff);
@@ -156,13 +171,23 @@ fn bench(latest: u64, safe: u64) -> Bench {
     let (view_out, view) = watch::channel(ChainView::default());
     let directory = Arc::new(ArcSwap::from_pointee(Directory::default()));
     let (facts_out, facts) = mpsc::channel(1_000);
-    let follower = Follower::new(watcher, view_out, directory.clone(), facts_out, 0);
+    let follower = Follower::new(watcher, view_out, directory.clone(), facts_out, 0, Anchors::default());
     Bench { chain, follower, view, directory, facts }
 }
 
 impl Bench {
     fn heads(&self, latest: u64, safe: u64) {
         self.chain.0.lock().unwrap().heads = Heads { latest, safe, finalized: 0 };
+    }
+
+    fn script(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.chain.0.lock().unwrap());
+    }
+
+    /// Two looks: a fork is believed when the second agrees with the first.
+    async fn look_twice(&mut self) {
+        self.follower.look().await.unwrap();
+        self.follower.look().await.unwrap();
     }
 
     fn given(&mut self) -> Vec<ChainFact> {
@@ -302,14 +327,17 @@ async fn facts_come_in_block_order_each_once_and_only_under_safe() {
             ChainFact::Head(recorded(30)),
             ChainFact::Ledger(moved),
             ChainFact::Head(recorded(50)),
-            ChainFact::ScannedTo(999),
-            ChainFact::ScannedTo(1_999),
-            ChainFact::ScannedTo(2_500),
+            ChainFact::ScannedTo(999, hash_of(999)),
+            ChainFact::ScannedTo(1_999, hash_of(1_999)),
+            ChainFact::ScannedTo(2_500, hash_of(2_500)),
         ]
     );
     bench.heads(2_650, 2_550);
     bench.follower.look().await.unwrap();
-    assert_eq!(bench.given(), [ChainFact::Head(recorded(2_550)), ChainFact::ScannedTo(2_550)]);
+    assert_eq!(
+        bench.given(),
+        [ChainFact::Head(recorded(2_550)), ChainFact::ScannedTo(2_550, hash_of(2_550))]
+    );
 }
 
 #[tokio::test]
@@ -328,7 +356,7 @@ async fn while_the_endpoint_fails_the_view_keeps_its_values_and_no_fact_is_lost(
     bench.chain.0.lock().unwrap().failing = false;
     bench.chain.0.lock().unwrap().failing_logs = false;
     bench.follower.look().await.unwrap();
-    assert_eq!(bench.given(), [ChainFact::Head(recorded(30)), ChainFact::ScannedTo(240)]);
+    assert_eq!(bench.given(), [ChainFact::Head(recorded(30)), ChainFact::ScannedTo(240, hash_of(240))]);
 }
 
 #[tokio::test]
@@ -342,6 +370,163 @@ async fn an_endpoint_that_fell_behind_takes_nothing_back() {
 }
 
 #[tokio::test]
+async fn a_reorganisation_below_safe_takes_facts_back_and_gives_those_of_the_new_chain() {
+    let mut bench = bench(250, 200);
+    bench.script(|script| script.recorded = vec![recorded(150), recorded(190)]);
+    bench.follower.look().await.unwrap();
+    for safe in 201..=230 {
+        bench.heads(safe + 50, safe);
+        bench.follower.look().await.unwrap();
+    }
+    bench.given();
+    bench.script(|script| {
+        script.forked_at = Some(215);
+        script.recorded.push(recorded(222));
+    });
+    bench.heads(281, 231);
+    bench.follower.look().await.unwrap();
+    assert!(bench.given().is_empty(), "one look is not believed");
+    bench.follower.look().await.unwrap();
+    assert_eq!(
+        bench.given(),
+        [
+            ChainFact::Reorganised(215),
+            ChainFact::Head(recorded(222)),
+            ChainFact::ScannedTo(231, other_hash_of(231)),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_head_that_goes_back_without_another_hash_is_no_reorganisation() {
+    let mut bench = bench(250, 200);
+    bench.follower.look().await.unwrap();
+    bench.given();
+    // An endpoint behind: it lacks the block, and contradicts none.
+    bench.script(|script| script.known_to = Some(150));
+    bench.heads(150, 60);
+    bench.look_twice().await;
+    bench.look_twice().await;
+    assert!(bench.given().is_empty());
+    assert_eq!((bench.view.borrow().safe_block, bench.view.borrow().latest_block), (200, 250));
+    bench.script(|script| script.known_to = None);
+    bench.heads(260, 210);
+    bench.follower.look().await.unwrap();
+    assert_eq!(bench.given(), [ChainFact::ScannedTo(210, hash_of(210))]);
+}
+
+#[tokio::test]
+async fn a_hash_that_was_wrong_once_is_no_reorganisation() {
+    let mut bench = bench(250, 200);
+    bench.follower.look().await.unwrap();
+    bench.given();
+    for _ in 0..3 {
+        bench.script(|script| script.forked_at = Some(1));
+        bench.follower.look().await.unwrap();
+        bench.script(|script| script.forked_at = None);
+        bench.follower.look().await.unwrap();
+    }
+    assert!(bench.given().is_empty());
+}
+
+#[tokio::test]
+async fn a_reorganisation_while_the_relayer_was_down_is_found_at_its_start() {
+    let mut bench = bench(250, 200);
+    bench.follower.anchors =
+        Anchors::new([(140, hash_of(140)), (160, hash_of(160)), (180, hash_of(180))].into());
+    bench.follower.next_fact_block = 181;
+    bench.script(|script| script.forked_at = Some(170));
+    bench.look_twice().await;
+    let given = bench.given();
+    assert_eq!(given.first(), Some(&ChainFact::Reorganised(161)));
+    assert_eq!(given.last(), Some(&ChainFact::ScannedTo(200, other_hash_of(200))));
+}
+
+#[tokio::test]
+async fn a_reorganisation_below_every_anchor_reads_everything_again() {
+    let mut bench = bench(250, 200);
+    bench.follower.look().await.unwrap();
+    bench.given();
+    bench.script(|script| script.forked_at = Some(0));
+    bench.look_twice().await;
+    assert_eq!(bench.given(), [ChainFact::Reorganised(0), ChainFact::ScannedTo(200, other_hash_of(200))]);
+}
+
+#[tokio::test]
+async fn a_challenge_that_is_reorganised_away_is_read_anew_and_one_below_stays() {
+    let mut bench = bench(250, 200);
+    bench.follower.look().await.unwrap();
+    for safe in 201..=205 {
+        bench.heads(safe + 50, safe);
+        bench.follower.look().await.unwrap();
+    }
+    bench.script(|script| script.forked_at = Some(200));
+    bench.heads(256, 206);
+    bench.look_twice().await;
+    let view = bench.view.borrow().clone();
+    assert_eq!(view.epoch(10).unwrap().challenge, other_hash_of(200));
+    assert_eq!(view.epoch(9).unwrap().challenge, hash_of(180));
+}
+
+#[tokio::test]
+async fn an_epoch_whose_challenge_block_is_not_safe_on_the_new_chain_is_not_in_the_view() {
+    let mut bench = bench(250, 200);
+    bench.follower.look().await.unwrap();
+    assert_eq!(bench.view.borrow().epoch.unwrap().epoch, 10);
+    bench.script(|script| script.forked_at = Some(190));
+    bench.heads(245, 195);
+    bench.look_twice().await;
+    let view = bench.view.borrow().clone();
+    assert_eq!((view.epoch.unwrap().epoch, view.safe_block), (9, 195));
+}
+
+#[tokio::test]
+async fn a_policy_that_is_reorganised_away_is_forgotten_and_counted() {
+    let mut bench = bench(250, 200);
+    bench.follower.look().await.unwrap();
+    bench.script(|script| {
+        script.policies.push((203, policy(2, 20)));
+        script.devices = vec![(204, placed(1, 0, 6)), (150, placed(2, 1, 6))];
+    });
+    bench.heads(255, 205);
+    bench.follower.look().await.unwrap();
+    assert_eq!(bench.view.borrow().policies.len(), 2);
+    assert!(bench.directory.load().devices.contains_key(&[1; 32]));
+    bench.script(|script| {
+        script.forked_at = Some(202);
+        script.policies.pop();
+        script.devices.remove(0);
+    });
+    bench.heads(256, 206);
+    bench.look_twice().await;
+    let view = bench.view.borrow().clone();
+    assert_eq!((view.policies.len(), view.policy_rollbacks), (1, 1));
+    let directory = bench.directory.load();
+    assert!(!directory.devices.contains_key(&[1; 32]), "placed on the other fork only");
+    assert!(directory.devices.contains_key(&[2; 32]));
+    assert!(view.epoch.is_some());
+}
+
+#[tokio::test]
+async fn finalized_that_goes_back_is_not_believed() {
+    let mut bench = bench(250, 200);
+    for (told, believed) in [(50, 50), (80, 80), (30, 80), (0, 80), (90, 90), (0, 90)] {
+        bench.script(|script| script.heads.finalized = told);
+        bench.follower.look().await.unwrap();
+        assert_eq!(bench.view.borrow().finalized_block, believed);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_has_executed_nothing_since_its_start_is_not_listened_to() {
+    let mut bench = bench(250, 200);
+    bench.follower.look().await.unwrap();
+    bench.heads(0, 220);
+    bench.follower.look().await.unwrap();
+    assert_eq!(bench.view.borrow().latest_block, 250);
+}
+
+#[tokio::test]
 async fn the_watcher_ends_when_told() {
     let bench = bench(250, 199);
     let Bench { follower, view, directory, facts, .. } = bench;
@@ -349,6 +534,6 @@ async fn the_watcher_ends_when_told() {
     let stop = CancellationToken::new();
     stop.cancel();
     let (facts_out, _facts_in) = mpsc::channel(1);
-    follower.watcher.run(out, directory, facts_out, 0, stop).await;
+    follower.watcher.run(out, directory, facts_out, 0, Anchors::default(), stop).await;
     drop((view, facts));
 }

@@ -61,6 +61,8 @@ struct Session {
     number: u64,
     push: mpsc::Sender<Vec<u8>>,
     end: watch::Sender<Option<End>>,
+    /// HELLO was answered: before, nothing is pushed.
+    greeted: bool,
 }
 
 /// Kept as long as the process runs: some hundred bytes for each certificate that was ever shown.
@@ -84,7 +86,7 @@ impl Registry {
         let mut inner = self.inner();
         inner.last_number = inner.last_number.saturating_add(1);
         let number = inner.last_number;
-        if let Some(older) = inner.open.insert(device_id, Session { number, push, end }) {
+        if let Some(older) = inner.open.insert(device_id, Session { number, push, end, greeted: false }) {
             older.end.send_replace(Some(End::Superseded));
         }
         gauge!("sessions_open").set(inner.open.len() as f64);
@@ -101,11 +103,12 @@ impl Registry {
     }
 
     /// Hands a frame to the device's session, if it has one. If its queue is full, the session ends, so that the pile comes
-    /// back and everything is derived again: a pile never misses a frame in the middle of a session.
-    pub fn push(&self, device_id: &DeviceId, frame: Vec<u8>) {
+    /// back and everything is derived again: a pile never misses a frame in the middle of a session. Whether the session took it.
+    pub fn push(&self, device_id: &DeviceId, frame: Vec<u8>) -> bool {
         let inner = self.inner();
-        let Some(session) = inner.open.get(device_id) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = session.push.try_send(frame) {
+        let Some(session) = inner.open.get(device_id).filter(|session| session.greeted) else { return false };
+        let sent = session.push.try_send(frame);
+        if let Err(mpsc::error::TrySendError::Full(_)) = sent {
             let ended = session.end.send_if_modified(|end| {
                 let first = end.is_none();
                 end.get_or_insert(End::TooSlow);
@@ -114,6 +117,14 @@ impl Registry {
             if ended {
                 counter!("sessions_too_slow_total").increment(1);
             }
+        }
+        sent.is_ok()
+    }
+
+    /// The device's HELLO was answered.
+    pub fn greeted(&self, device_id: &DeviceId) {
+        if let Some(session) = self.inner().open.get_mut(device_id) {
+            session.greeted = true;
         }
     }
 
@@ -177,6 +188,7 @@ mod tests {
     fn a_newer_session_ends_the_older_even_if_its_queue_is_full() {
         let registry = registry(1);
         let older = registry.enter(DEVICE);
+        registry.greeted(&DEVICE);
         registry.push(&DEVICE, vec![1]);
         let newer = registry.enter(DEVICE);
         assert_eq!(*older.end.borrow(), Some(End::Superseded));
@@ -191,6 +203,8 @@ mod tests {
     fn a_push_that_does_not_fit_ends_the_session_and_the_earlier_ones_stay() {
         let registry = registry(2);
         let mut session = registry.enter(DEVICE);
+        assert!(!registry.push(&DEVICE, vec![9]), "nothing comes before HELLO_ACK");
+        registry.greeted(&DEVICE);
         for byte in 0..3 {
             assert_eq!(*session.end.borrow(), None, "{byte}");
             registry.push(&DEVICE, vec![byte]);

@@ -30,25 +30,28 @@ pub enum MessageState {
     Superseded,
     /// Its epoch left the ring.
     Expired,
+    /// The challenge or the policy that it was signed under was reorganised away.
+    ReorgedOut,
 }
 
 impl MessageState {
-    /// Whether `next` may follow. A reorg may lead from Mined or Safe back to Submitted; a head that a stranger sent may
-    /// lead from any unfinished state to Safe.
+    /// Whether `next` may follow. A reorganisation leads from Mined or Safe back to Submitted where the transaction is known, else
+    /// to where the statement came from; a head that a stranger sent may lead from any unfinished state to Safe.
     pub fn can_become(self, next: Self) -> bool {
         use MessageState::{
-            Batched, Expired, Final, Granted, Mined, Received, RejectedByContract, RejectedLocal, Safe,
-            Submitted, Superseded, Verified,
+            Batched, Expired, Final, Granted, Mined, Received, RejectedByContract, RejectedLocal, ReorgedOut,
+            Safe, Submitted, Superseded, Verified,
         };
+        let given_up = matches!(next, Expired | RejectedByContract | Superseded | ReorgedOut);
         match self {
             Received => matches!(next, Verified | Granted | RejectedLocal),
-            Verified | Granted => matches!(next, Batched | Safe | Expired | RejectedByContract | Superseded),
-            Batched => matches!(next, Submitted | Safe | Expired | RejectedByContract | Superseded),
-            Submitted => matches!(next, Batched | Mined | Safe | Expired | RejectedByContract | Superseded),
-            Mined => matches!(next, Submitted | Batched | Safe | Expired | RejectedByContract | Superseded),
-            Safe => matches!(next, Final | Submitted),
-            // A stranger may still carry what we gave up.
-            RejectedByContract | Expired => matches!(next, Safe),
+            Verified | Granted => given_up || matches!(next, Batched | Safe),
+            Batched => given_up || matches!(next, Submitted | Safe),
+            Submitted => given_up || matches!(next, Batched | Mined | Safe),
+            Mined => given_up || matches!(next, Submitted | Batched | Safe),
+            Safe => matches!(next, Final | Submitted | Granted | Verified | ReorgedOut),
+            // A stranger may still carry what we gave up, and the chain may come back to blocks that it had left.
+            RejectedByContract | Expired | ReorgedOut => matches!(next, Safe),
             Final | RejectedLocal | Superseded => false,
         }
     }
@@ -56,7 +59,9 @@ impl MessageState {
 
 #[cfg(test)]
 mod tests {
-    use super::MessageState::{self, Batched, Final, Granted, Mined, Received, Safe, Submitted, Verified};
+    use super::MessageState::{
+        self, Batched, Final, Granted, Mined, Received, ReorgedOut, Safe, Submitted, Verified,
+    };
 
     #[test]
     fn the_ordinary_way_is_legal_and_has_no_shortcut_back() {
@@ -70,11 +75,17 @@ mod tests {
     }
 
     #[test]
-    fn a_reorg_leads_back_to_submitted_only() {
+    fn a_reorganisation_leads_back_to_what_can_be_carried_again_and_never_from_final() {
         for from in [Mined, Safe] {
             assert!(from.can_become(Submitted));
-            assert!(!from.can_become(Granted));
+            assert!(from.can_become(ReorgedOut));
         }
+        assert!(Safe.can_become(Granted) && Safe.can_become(Verified));
+        for next in [Submitted, Granted, Verified, ReorgedOut] {
+            assert!(!Final.can_become(next));
+        }
+        assert!(ReorgedOut.can_become(Safe), "the chain may come back");
+        assert!(!ReorgedOut.can_become(Submitted));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cip22_wire::message::{Body, Challenge};
 use cip22_wire::{BatteryId, DeviceId, PublicKey, Sid, frame};
 
-use super::{Answer, Place, State, Ticket};
+use super::{Answer, Place, Revocation, State, Ticket};
 use crate::journal::Record;
 use crate::journal::record::{ChargeRecord, PrunedRecord};
 use crate::pipeline::frame_bytes;
@@ -78,13 +78,21 @@ impl State {
             uncovered: _,
             batches: _,
             retained: _,
+            replaced_epochs: _,
+            pending_grants: _,
+            finals_due: _,
+            settled: _,
+            awaiting_final: _,
             // Carried over by records of their own, before this one.
             batteries: _,
             policy_acks: _,
             // Carried over by this one.
             counts,
             last_batch,
-            // A cursor.
+            strikes,
+            anchors,
+            finalized,
+            // Where events are read from is the newest anchor.
             scanned_to: _,
         } = self;
         let older = self.retained.tickets.range(..horizon_epoch).flat_map(|(_, sids)| sids);
@@ -99,13 +107,16 @@ impl State {
             counts: *counts,
             last_batch: *last_batch,
             charges: charges.into_iter().collect(),
+            strikes: strikes.iter().map(|(device, strikes)| (*device, *strikes)).collect(),
+            anchors: anchors.iter().map(|(block, hash)| (*block, *hash)).collect(),
+            finalized: *finalized,
         }));
         records
     }
 
     fn charge_held(&self, sid: &Sid) -> Option<Record> {
         // Each field by name: one that is added has to be carried too.
-        let Ticket { challenge, ticket_hash: _, device_key, answer, acked, ended: _ } =
+        let Ticket { challenge, ticket_hash: _, device_key, answer, acked, ended: _, revoked, credit_seq } =
             self.tickets.get(sid)?;
         let Answer { request_hash, frame, credit, statement } = answer.as_ref()?;
         let ((group, index, epoch), n, l) = (*statement)?;
@@ -120,6 +131,8 @@ impl State {
             statement: (group, index, epoch, n),
             l,
             acked: *acked,
+            revoked: revoked.map(|revocation| (revocation.cause, revocation.grace_wh)),
+            credit_seq: *credit_seq,
         }))
     }
 
@@ -144,6 +157,8 @@ impl State {
             answer: Some(answer),
             acked: held.acked,
             ended: false,
+            revoked: held.revoked.map(|(cause, grace_wh)| Revocation { cause, grace_wh }),
+            credit_seq: held.credit_seq,
         };
         self.tickets.insert(challenge.sid, ticket);
         self.open_charges.entry(challenge.device_id).or_default().insert(challenge.sid);
@@ -188,6 +203,21 @@ impl State {
             entry.remove();
         }
         self.batches.retain(|_, batch| batch.record.epoch >= horizon);
+        self.settled.retain(|_, batch| batch.record.epoch >= horizon);
+        self.replaced_epochs.retain(|epoch, _| *epoch >= horizon);
+        self.awaiting_final.retain(|_, places| {
+            places.retain(|(_, _, epoch)| *epoch >= horizon);
+            !places.is_empty()
+        });
+        let Self { finals_due, tickets, .. } = self;
+        finals_due.retain(|_, sids| {
+            sids.retain(|sid| tickets.contains_key(sid));
+            !sids.is_empty()
+        });
+        self.strikes = pruned.strikes.iter().copied().collect();
+        self.anchors = pruned.anchors.iter().copied().collect();
+        self.scanned_to = self.scanned_to.max(pruned.anchors.last().map_or(0, |(block, _)| *block));
+        self.finalized = self.finalized.max(pruned.finalized);
         self.batteries.prune(horizon);
         self.last_batch = self.last_batch.max(pruned.last_batch);
         self.counts = pruned.counts;
@@ -204,6 +234,8 @@ impl State {
         if self.tickets_in_epoch.get(&device_id).is_some_and(|(epoch, _)| *epoch < horizon) {
             self.tickets_in_epoch.remove(&device_id);
         }
+        // Its statement is gone with its epoch: whatever is to be said of it has been said.
+        self.pending_grants.remove(&sid);
         if !kept {
             self.tickets.remove(&sid);
             self.close_charge(&device_id, &sid);

@@ -5,7 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use cip22_wire::message::{BattTelem, TelemCheckpoint};
 use cip22_wire::{BatteryId, Hash, Sid};
 
-use crate::journal::record::{BatchRecord, BatteryRecord, PendingRecord, StatementKind, StatementRecord};
+use crate::journal::record::{
+    BatchRecord, BatteryRecord, MoveRecord, PendingRecord, StatementKind, StatementRecord,
+};
 use crate::limits::{RECORDS_SINCE_CHECKPOINT_MAX, SUBMISSION_TRIES_MAX};
 
 /// All batteries by id.
@@ -30,6 +32,17 @@ pub struct Battery {
     /// Checkpoints that the ledger does not show yet, oldest first.
     pub pending: VecDeque<PendingCheckpoint>,
     since_checkpoint: VecDeque<Held>,
+    /// Moves of the ledger that a reorganisation may undo, oldest first.
+    moves: VecDeque<LedgerMove>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LedgerMove {
+    block: u64,
+    /// The ledger's head before.
+    from: Position,
+    /// The checkpoints that it made moot.
+    done: VecDeque<PendingCheckpoint>,
 }
 
 /// A place in a battery's history: sequence number and fingerprint; zeros before the first record.
@@ -84,6 +97,33 @@ pub enum Verdict {
     CheckpointDue,
     /// The checkpoint does not name a held record or the right predecessor.
     Mismatch,
+}
+
+impl PendingCheckpoint {
+    fn held(&self) -> PendingRecord {
+        // `prev` and `next` are what the statement says.
+        let Self { statement, prev: _, next: _, in_batch, retry_block, tries } = self;
+        PendingRecord {
+            statement: statement.clone(),
+            in_batch: *in_batch,
+            retry_block: *retry_block,
+            tries: *tries,
+        }
+    }
+
+    fn from_held(held: &PendingRecord) -> Option<Self> {
+        let StatementKind::Checkpoint { seq, fp, prev_seq, prev_fp, .. } = held.statement.kind else {
+            return None;
+        };
+        Some(Self {
+            statement: held.statement.clone(),
+            prev: Position { seq: prev_seq, fp: prev_fp },
+            next: Position { seq, fp },
+            in_batch: held.in_batch,
+            retry_block: held.retry_block,
+            tries: held.tries,
+        })
+    }
 }
 
 impl Battery {
@@ -192,18 +232,59 @@ impl Batteries {
         }
     }
 
-    /// The ledger shows a new head under `safe`, whoever moved it.
-    pub fn ledger_moved(&mut self, id: &BatteryId, seq: u32, fp: Hash) {
+    /// The ledger shows a new head under `safe`, in this block, whoever moved it.
+    pub fn ledger_moved(&mut self, id: &BatteryId, seq: u32, fp: Hash, block: u64) {
         let battery = self.batteries.entry(*id).or_default();
         if seq <= battery.ledger.seq {
             return;
         }
+        let (done, pending): (VecDeque<_>, VecDeque<_>) =
+            battery.pending.drain(..).partition(|pending| pending.next.seq <= seq);
+        battery.pending = pending;
+        battery.moves.push_back(LedgerMove { block, from: battery.ledger, done });
         battery.ledger = Position { seq, fp };
-        battery.pending.retain(|pending| pending.next.seq > seq);
         if battery.last.seq < seq {
             battery.last = battery.ledger;
             battery.checkpoint = battery.ledger;
             battery.since_checkpoint.clear();
+        }
+    }
+
+    /// Undoes the moves of `from_block` and later: their checkpoints are to be carried again.
+    pub fn take_back(&mut self, from_block: u64) {
+        for battery in self.batteries.values_mut() {
+            while battery.moves.back().is_some_and(|moved| moved.block >= from_block)
+                && let Some(undone) = battery.moves.pop_back()
+            {
+                battery.ledger = undone.from;
+                for mut pending in undone.done.into_iter().rev() {
+                    (pending.in_batch, pending.retry_block, pending.tries) = (None, 0, 0);
+                    battery.pending.push_front(pending);
+                }
+            }
+        }
+    }
+
+    /// Nothing signed in `epoch` verifies any more: its checkpoints, and those that follow from them, lead nowhere. The pile
+    /// signs a new one from the ledger's head.
+    pub fn epoch_replaced(&mut self, epoch: u32) {
+        for battery in self.batteries.values_mut() {
+            for moved in &mut battery.moves {
+                moved.done.retain(|pending| pending.statement.epoch != epoch);
+            }
+            if let Some(first) = battery.pending.iter().position(|pending| pending.statement.epoch == epoch) {
+                battery.pending.truncate(first);
+                battery.checkpoint = battery.pending.back().map_or(battery.ledger, |pending| pending.next);
+            }
+        }
+    }
+
+    /// Forgets how to undo moves before a block.
+    pub fn forget_moves_before(&mut self, block: u64) {
+        for battery in self.batteries.values_mut() {
+            while battery.moves.front().is_some_and(|moved| moved.block < block) {
+                battery.moves.pop_front();
+            }
         }
     }
 
@@ -230,17 +311,20 @@ impl Batteries {
 
     /// A battery whole, as a record.
     pub fn held(&self, id: &BatteryId) -> Option<BatteryRecord> {
-        let Battery { last, last_time_ms, last_segment, checkpoint, ledger, pending, since_checkpoint } =
-            self.get(id)?;
-        let pending = pending.iter().map(|pending| {
-            // `prev` and `next` are what the statement says.
-            let PendingCheckpoint { statement, prev: _, next: _, in_batch, retry_block, tries } = pending;
-            PendingRecord {
-                statement: statement.clone(),
-                in_batch: *in_batch,
-                retry_block: *retry_block,
-                tries: *tries,
-            }
+        let Battery {
+            last,
+            last_time_ms,
+            last_segment,
+            checkpoint,
+            ledger,
+            pending,
+            since_checkpoint,
+            moves,
+        } = self.get(id)?;
+        let moves = moves.iter().map(|moved| {
+            let LedgerMove { block, from, done } = moved;
+            let done = done.iter().map(PendingCheckpoint::held).collect();
+            MoveRecord { block: *block, from: (from.seq, from.fp), done }
         });
         let since_checkpoint = since_checkpoint.iter().map(|held| {
             let Held { position, time_ms, segment } = held;
@@ -253,26 +337,19 @@ impl Batteries {
             last_segment: *last_segment,
             checkpoint: (checkpoint.seq, checkpoint.fp),
             ledger: (ledger.seq, ledger.fp),
-            pending: pending.collect(),
+            pending: pending.iter().map(PendingCheckpoint::held).collect(),
             since_checkpoint: since_checkpoint.collect(),
+            moves: moves.collect(),
         })
     }
 
     /// Takes a battery back from its record; whatever else was known of it is replaced.
     pub fn hold(&mut self, held: &BatteryRecord) {
         let position = |(seq, fp): (u32, Hash)| Position { seq, fp };
-        let pending = held.pending.iter().filter_map(|pending| {
-            let StatementKind::Checkpoint { seq, fp, prev_seq, prev_fp, .. } = &pending.statement.kind else {
-                return None;
-            };
-            Some(PendingCheckpoint {
-                statement: pending.statement.clone(),
-                prev: position((*prev_seq, *prev_fp)),
-                next: position((*seq, *fp)),
-                in_batch: pending.in_batch,
-                retry_block: pending.retry_block,
-                tries: pending.tries,
-            })
+        let moves = held.moves.iter().map(|moved| LedgerMove {
+            block: moved.block,
+            from: position(moved.from),
+            done: moved.done.iter().filter_map(PendingCheckpoint::from_held).collect(),
         });
         let since_checkpoint = held.since_checkpoint.iter().map(|(seq, fp, time_ms, segment)| Held {
             position: position((*seq, *fp)),
@@ -285,8 +362,9 @@ impl Batteries {
             last_segment: held.last_segment,
             checkpoint: position(held.checkpoint),
             ledger: position(held.ledger),
-            pending: pending.collect(),
+            pending: held.pending.iter().filter_map(PendingCheckpoint::from_held).collect(),
             since_checkpoint: since_checkpoint.collect(),
+            moves: moves.collect(),
         };
         self.batteries.insert(held.battery, battery);
     }
@@ -294,6 +372,9 @@ impl Batteries {
     /// Drops checkpoints of epochs before `horizon_epoch`: the contract takes them no more.
     pub fn prune(&mut self, horizon_epoch: u32) {
         for battery in self.batteries.values_mut() {
+            for moved in &mut battery.moves {
+                moved.done.retain(|pending| pending.statement.epoch >= horizon_epoch);
+            }
             battery.pending.retain(|pending| pending.statement.epoch >= horizon_epoch);
         }
     }
@@ -389,7 +470,7 @@ mod tests {
     fn a_battery_that_was_elsewhere_goes_on_from_the_ledger() {
         let mut batteries = Batteries::default();
         let ledger = Position { seq: 40, fp: [4; 32] };
-        batteries.ledger_moved(&[1; 32], 40, [4; 32]);
+        batteries.ledger_moved(&[1; 32], 40, [4; 32], 7);
         let next = record(ledger, 5_000);
         assert_eq!(batteries.judge_record(&next), Verdict::Next);
         batteries.accept(&next);

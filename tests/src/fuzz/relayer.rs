@@ -90,7 +90,7 @@ fn check(state: &State) {
 fn cut(state: &mut State, settings: &BatchSettings, input: &mut Input<'_>) {
     let epoch = Epoch { epoch: u32::from(input.below(8)), challenge: [0; 32], policy_hash: [0; 32] };
     let moment = Moment {
-        announced: Announced { epoch, at_ms: 0 },
+        announced: Announced { epoch, at_ms: 0, withdrawn: false },
         now_ms: u64::from(input.u8()) * 100,
         latest_block: u64::from(input.u8()),
         oldest_epoch: u32::from(input.below(8)),

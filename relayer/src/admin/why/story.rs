@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cip22_wire::body::Deny;
 use cip22_wire::message::{AuthDeny, Body, Challenge};
-use cip22_wire::{Address, DenyReason, DeviceId, EndCause, Hash, Sid, frame};
+use cip22_wire::{Address, DenyReason, DeviceId, EndCause, Hash, RevokeCause, Sid, frame};
 use serde::Serialize;
 
 use super::hex0x;
@@ -200,6 +200,15 @@ impl Story {
                     self.recorded(lsn, *n, *transaction, *block);
                 }
             }
+            Record::Reorganised { from_block } => self.reorganised(lsn, *from_block),
+            Record::Revoked { sid, cause, grace_wh } if *sid == self.sid => {
+                let cause = RevokeCause::from_u8(*cause).map_or("unknown", RevokeCause::name);
+                self.line(lsn, "revoked", format!("AUTH_REVOKE: {cause}, grace of {grace_wh} Wh"));
+            }
+            Record::CreditReduced { sid, wh, minutes, .. } if *sid == self.sid => {
+                self.credit = Some((*wh, *minutes));
+                self.line(lsn, "credit_reduced", format!("to {wh} Wh and {minutes} min"));
+            }
             _ => {}
         }
     }
@@ -285,6 +294,20 @@ impl Story {
         let detail = format!("head {n} stands on chain under `safe`, by {whose}");
         let line = self.line(lsn, "recorded", detail);
         (line.block, line.transaction) = (Some(block), Some(hex0x(&transaction)));
+    }
+
+    /// Forgets what stood in blocks that the chain has left; what was final there is in the state all the same.
+    fn reorganised(&mut self, lsn: Lsn, from_block: u64) {
+        let undone = self.covered.take_if(|(_, block)| *block >= from_block).is_some();
+        for carrier in self.carriers.values_mut() {
+            if matches!(carrier.end, Some(End::Safe(block, _)) if block >= from_block) {
+                (carrier.end, carrier.mined) = (None, None);
+            }
+        }
+        if undone {
+            let detail = "the block that held it left the chain: a reorganisation".to_owned();
+            self.line(lsn, "taken_back", detail).block = Some(from_block);
+        }
     }
 
     fn line(&mut self, lsn: Lsn, event: &'static str, detail: String) -> &mut Line {

@@ -189,6 +189,7 @@ impl History {
         let announced = Announced {
             epoch: Epoch { epoch: self.epoch, challenge: [0; 32], policy_hash: [0; 32] },
             at_ms: 0,
+            withdrawn: false,
         };
         let (latest_block, oldest_epoch) = (self.block, self.oldest_epoch());
         let moment = Moment { announced, now_ms: 10_000, latest_block, oldest_epoch };
