@@ -65,25 +65,6 @@ pub struct EndpointSettings {
     pub limits: HealthLimits,
 }
 
-/// What one endpoint says of itself, for `relayer check`.
-#[derive(Debug)]
-pub struct EndpointFacts {
-    /// Its name, without credentials.
-    pub endpoint: String,
-    /// Its chain id.
-    pub chain_id: Result<u64, ChainError>,
-    /// Whether its blocks are those of eSpace.
-    pub is_espace: Result<bool, ChainError>,
-    /// Whether it is catching up.
-    pub is_syncing: Result<bool, ChainError>,
-    /// Its heads.
-    pub heads: Result<Heads, ChainError>,
-    /// Hash of block 0.
-    pub genesis: Result<Option<Hash>, ChainError>,
-    /// Whether code stands at each contract of the deployment file.
-    pub code: Vec<(Address, Result<bool, ChainError>)>,
-}
-
 /// The endpoints of one network.
 #[derive(Clone)]
 pub struct Endpoints(Arc<Shared>);
@@ -162,16 +143,6 @@ impl Endpoints {
             })
         };
         Value::Array(board.health.iter().enumerate().map(one).collect())
-    }
-
-    /// Asks every endpoint what it is and what it has, whatever state it is in.
-    pub async fn probe(&self) -> Vec<EndpointFacts> {
-        let deployment = &self.0.deployment;
-        let verifiers = deployment.verifiers.iter().map(|verifier| verifier.address);
-        let registries = [deployment.device_registry, deployment.policy_registry, deployment.battery_ledger];
-        let contracts: Vec<Address> = registries.into_iter().chain(verifiers).collect();
-        let probes = self.0.members.iter().map(|member| probe(&*member.node, &contracts));
-        futures_util::future::join_all(probes).await
     }
 
     /// Asks these endpoints side by side. Answers of those that nobody waits for any more are still taken in.
@@ -404,20 +375,6 @@ fn unless_refused<T>(answer: Result<T, ChainError>, otherwise: T) -> Result<T, C
         Err(error) if error.is_refusal() => Ok(otherwise),
         answer => answer,
     }
-}
-
-async fn probe(node: &dyn Node, contracts: &[Address]) -> EndpointFacts {
-    let code = contracts.iter().map(|contract| async move { (*contract, node.has_code(*contract).await) });
-    let code = futures_util::future::join_all(code);
-    let (chain_id, is_espace, is_syncing, heads, genesis, code) = tokio::join!(
-        node.chain_id(),
-        node.is_espace(),
-        node.is_syncing(),
-        node.heads(),
-        node.block_hash(0),
-        code
-    );
-    EndpointFacts { endpoint: node.name().to_owned(), chain_id, is_espace, is_syncing, heads, genesis, code }
 }
 
 /// Two keys at one provider have one host.

@@ -497,17 +497,3 @@ async fn one_endpoint_makes_no_call_dearer() {
     site.change(0, |script| script.estimate = 15_000_000);
     assert_eq!(site.endpoints.estimate_gas([1; 20], [2; 20], &[3]).await.unwrap(), 60_000);
 }
-
-#[tokio::test]
-async fn a_probe_tells_what_each_endpoint_says_whatever_its_state() {
-    let site = Site::new(3, 2);
-    site.change(0, |script| (script.chain_id, script.syncing) = (71, true));
-    site.change(1, |script| script.mood = Mood::Garbage);
-    let facts = site.endpoints.probe().await;
-    assert_eq!(facts[0].chain_id.as_ref().unwrap(), &71);
-    assert!(facts[0].is_syncing.as_ref().unwrap());
-    assert!(facts[1].heads.is_err());
-    assert_eq!(facts[2].code.len(), 4, "three registries and a verifier");
-    assert!(facts[2].code.iter().all(|(_, code)| matches!(code, Ok(true))));
-    assert_eq!(facts[2].endpoint, "http://node-2");
-}

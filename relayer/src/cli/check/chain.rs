@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alloy::primitives::{Bytes, U64};
 use alloy::sol_types::SolCall;
-use cip22_wire::Address;
+use cip22_wire::{Address, Hash};
 use serde_json::{Value, json};
 
 use self::abi::{
@@ -15,6 +15,7 @@ use self::abi::{
 };
 use super::funds::{self, Load, Market};
 use super::{Finding, installation};
+use crate::chain::endpoints::Node as _;
 use crate::chain::espace::EspaceChain;
 use crate::chain::fees::FeePolicy;
 use crate::chain::{Chain, ChainError};
@@ -59,6 +60,7 @@ pub(super) async fn all(disk: &dyn Disk, config: &Config, clock: SharedClock) ->
     };
     let mut findings = Vec::new();
     let mut usable = None;
+    let mut genesis = Vec::new();
     for endpoint in endpoints(config) {
         let name = format!("endpoint {}", endpoint.redacted());
         let timeout = Duration::from_millis(CALL_TIMEOUT_MS);
@@ -68,11 +70,13 @@ pub(super) async fn all(disk: &dyn Disk, config: &Config, clock: SharedClock) ->
             Ok(chain) => {
                 let node = Node { chain, deployment: deployment.clone() };
                 if node.look(&name, clock.unix_ms(), &mut findings).await {
+                    genesis.extend(node.chain.block_hash(0).await.ok().flatten());
                     usable = usable.or(Some(node));
                 }
             }
         }
     }
+    findings.extend(same_chain(&genesis));
     match usable {
         Some(node) => {
             node.deployment(&mut findings).await;
@@ -85,6 +89,15 @@ pub(super) async fn all(disk: &dyn Disk, config: &Config, clock: SharedClock) ->
         )),
     }
     findings
+}
+
+/// Two networks may have one chain id, and never one genesis block.
+fn same_chain(genesis: &[Hash]) -> Option<Finding> {
+    let (first, others) = genesis.split_first()?;
+    (others.iter().any(|other| other != first)).then(|| {
+        let detail = "block 0 is not the same on all of them, though the chain id is";
+        Finding::fail("endpoints", detail, "name endpoints of one network")
+    })
 }
 
 fn endpoints(config: &Config) -> impl Iterator<Item = &Endpoint> {
@@ -117,6 +130,7 @@ impl Node {
                 return false;
             }
         }
+        findings.push(outcome(format!("{name} space"), self.space().await));
         findings.push(outcome(format!("{name} sync"), self.sync().await));
         findings.extend(self.heads(name, now_ms).await);
         findings.push(outcome(format!("{name} logs"), self.logs(name).await));
@@ -124,17 +138,30 @@ impl Node {
         true
     }
 
+    /// Conflux has two spaces; the contracts stand in eSpace.
+    async fn space(&self) -> Result<Finding, ChainError> {
+        let name = format!("endpoint {} space", self.chain.endpoint());
+        Ok(if self.chain.is_espace().await? {
+            Finding::ok(name, "blocks of Conflux eSpace")
+        } else {
+            Finding::warn(
+                name,
+                "its blocks are not those of Conflux eSpace",
+                "name an eSpace endpoint; fees and limits of another chain are not known here",
+            )
+        })
+    }
+
     async fn sync(&self) -> Result<Finding, ChainError> {
         let name = format!("endpoint {} sync", self.chain.endpoint());
-        let syncing: Value = self.chain.call("eth_syncing", ()).await?;
-        Ok(if syncing == Value::Bool(false) {
-            Finding::ok(name, "not catching up")
-        } else {
+        Ok(if self.chain.is_syncing().await? {
             Finding::warn(
                 name,
                 "the node is catching up: what it says is old",
                 "wait, or name another endpoint",
             )
+        } else {
+            Finding::ok(name, "not catching up")
         })
     }
 
@@ -534,5 +561,11 @@ mod tests {
         assert_eq!((findings[1].level, findings.len()), (Level::Warn, 2));
         let rich = funds_findings(&[([2; 20], 500)], 10, 100, 3);
         assert_eq!((rich[0].level, rich.len()), (Level::Ok, 1));
+    }
+
+    #[test]
+    fn endpoints_of_two_networks_with_one_chain_id_fail() {
+        assert!(same_chain(&[]).is_none() && same_chain(&[[1; 32], [1; 32]]).is_none());
+        assert_eq!(same_chain(&[[1; 32], [1; 32], [2; 32]]).unwrap().level, Level::Fail);
     }
 }
