@@ -13,15 +13,17 @@ use std::time::Duration;
 use cip22_relayer::failpoint::FAILPOINTS;
 use serde_json::{Value, json};
 use system_tests::relayer::Launch;
-use system_tests::snapshot::program;
+use system_tests::snapshot::{PILES, program};
 use system_tests::world::World;
 
 /// A failpoint that is not passed in this time was not reached, which is no cycle.
 const REACHED_WITHIN: Duration = Duration::from_secs(40);
 const CYCLES: u64 = 200;
+/// Most failpoints wait for the chain, and `safe` trails by a hundred blocks.
+const BLOCK_INTERVAL_MS: u32 = 100;
 /// Failpoints on the way of every frame or commit are passed often: the kill comes at a random one of so many passes.
 const BUSY_PASSES_MAX: u64 = 300;
-const OTHER_PASSES_MAX: u64 = 3;
+const OTHER_PASSES_MAX: u64 = 2;
 const BUSY: [&str; 3] = ["journal::before_commit", "journal::after_commit", "session::before_reply"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(arguments.next().ok_or("usage: kill_cycles OUT.json [CYCLES] [SEED]")?);
     let cycles = arguments.next().map_or(Ok(CYCLES), |text| text.parse())?;
     let seed = arguments.next().map_or(Ok(1), |text| text.parse())?;
-    let world = World::new();
+    let world = World::with_piles(PILES, BLOCK_INTERVAL_MS);
     let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
     let gateway = format!("127.0.0.1:{port}");
     let launch = world.launch().with("RELAYER__GATEWAY__LISTEN", &gateway);
