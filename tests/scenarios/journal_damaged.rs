@@ -12,14 +12,12 @@ async fn a_damaged_journal_is_refused_and_a_backup_takes_its_place() {
     let backup = world.path().join("backup.redb");
     let relayer = world.launch().start();
     let mut pile = world.connected_pile(0, &relayer).await;
-    let mut fingerprint = [0; 32];
+    let mut fingerprints = Vec::new();
     for _ in 0..40 {
         let record = pile.next_record([0; 16]);
         pile.send(&record).await;
         pile.expect(&[FrameType::TelemAck]).await;
-        if record.seq == 5 {
-            fingerprint = record.fp;
-        }
+        fingerprints.push(record.fp);
     }
     relayer.command(&["journal", "backup", backup.to_str().unwrap()]).unwrap();
     relayer.kill();
@@ -31,16 +29,35 @@ async fn a_damaged_journal_is_refused_and_a_backup_takes_its_place() {
     relayer.kill();
     let whole = std::fs::read(&journal).unwrap();
 
-    // One bit of a record that was acknowledged long ago.
-    let at = whole.windows(32).position(|bytes| bytes == fingerprint).expect("its fingerprint is stored");
-    let mut damaged = whole.clone();
-    damaged[at] ^= 1;
-    put(&journal, &damaged);
-    let (code, said) = world.launch().fail_to_start();
-    assert_eq!(code, Some(1));
-    assert!(said.contains(journal.to_str().unwrap()), "{said}");
-    let said = world.launch().command(&["journal", "verify"]).unwrap_err();
-    assert!(said.contains(journal.to_str().unwrap()), "{said}");
+    // One bit of a record that was acknowledged long ago, and of the newest one.
+    // In every copy that the file has of it: pages that were given up are never looked at.
+    let flipped = |fingerprint: &[u8; 32]| {
+        let mut damaged = whole.clone();
+        let found: Vec<usize> =
+            (0..whole.len() - 32).filter(|at| whole[*at..*at + 32] == fingerprint[..]).collect();
+        assert!(!found.is_empty(), "its fingerprint is stored");
+        found.iter().for_each(|at| damaged[*at] ^= 1);
+        damaged
+    };
+    for damaged in [flipped(&fingerprints[4]), flipped(&fingerprints[39])] {
+        put(&journal, &damaged);
+        let (code, said) = world.launch().fail_to_start();
+        assert_eq!(code, Some(1));
+        assert!(said.contains(journal.to_str().unwrap()), "{said}");
+        let said = world.launch().command(&["journal", "verify"]).unwrap_err();
+        assert!(said.contains(journal.to_str().unwrap()), "{said}");
+    }
+
+    // The end of the file is gone: it is refused, or nothing of it was in use.
+    put(&journal, &whole[..whole.len() - 4096]);
+    match world.launch().try_start() {
+        Err((_, status)) => assert_eq!(status.code(), Some(1)),
+        Ok(relayer) => {
+            let mut pile = world.connected_pile(0, &relayer).await;
+            assert_eq!(held(&mut pile).await, 40);
+            relayer.kill();
+        }
+    }
 
     // The backup knows as much, and is whole.
     world.launch().command(&["journal", "verify", "--file", backup.to_str().unwrap()]).unwrap();

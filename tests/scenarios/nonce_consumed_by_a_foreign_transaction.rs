@@ -1,8 +1,8 @@
 //! Somebody else signs with the relayer's key and takes the nonce of a batch: the batch gets another once that is safe, and is carried once.
 
 use alloy::primitives::B256;
-use serde_json::json;
 use system_tests::chain::address_of;
+use system_tests::hanging::Hanging;
 use system_tests::pile::Pile;
 use system_tests::proxy::{Behaviour, Proxy};
 use system_tests::relayer::Relayer;
@@ -32,18 +32,8 @@ async fn a_nonce_taken_before_our_broadcast_arrives_costs_the_batch_only_its_non
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nonce_taken_after_our_broadcast_costs_the_batch_only_its_nonce() {
     let world = World::new();
-    let signer = world.node.info.account("relayer-1").clone();
-    let nonce = world.chain.nonce(address_of(&signer)).await;
-    let proxy = Proxy::start(&world.node.info.rpc_url).await;
-    // One nonce ahead: ours is in the pool and cannot be mined before the stranger has replaced it there.
-    proxy.on("eth_getTransactionCount", Behaviour::Answer(json!(format!("{:#x}", nonce + 1))));
-    let relayer = world
-        .launch()
-        .with("RELAYER__CHAIN__ENDPOINTS", &proxy.url)
-        .with("RELAYER__CHAIN__REPLACE_BLOCKS", 10_000)
-        .start();
-    let mut pile = world.connected_pile(0, &relayer).await;
-    pile.authorize().await;
+    // Ours is in the pool and cannot be mined before the stranger has replaced it there.
+    let Hanging { signer, nonce, proxy, relayer, pile } = Hanging::new(&world).await;
     let first = first_attempt(&relayer, nonce + 1).await;
     world.chain.wait_until_known(first).await;
     let foreign = world.chain.use_nonce(&signer, nonce + 1, 150_000_000_000).await;

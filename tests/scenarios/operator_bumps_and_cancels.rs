@@ -1,26 +1,15 @@
 //! An operator replaces a transaction that hangs, then cancels it: its nonce goes to nothing, and its statements are carried by another batch.
 
 use alloy::primitives::B256;
-use serde_json::{Value, json};
+use serde_json::Value;
 use system_tests::chain::address_of;
-use system_tests::proxy::{Behaviour, Proxy};
+use system_tests::hanging::Hanging;
 use system_tests::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bumped_and_cancelled_batch_uses_its_nonce_up_and_its_statements_go_by_another() {
     let world = World::new();
-    let signer = world.node.info.account("relayer-1").clone();
-    let nonce = world.chain.nonce(address_of(&signer)).await;
-    let proxy = Proxy::start(&world.node.info.rpc_url).await;
-    // One nonce ahead: it hangs in the node's pool.
-    proxy.on("eth_getTransactionCount", Behaviour::Answer(json!(format!("{:#x}", nonce + 1))));
-    let relayer = world
-        .launch()
-        .with("RELAYER__CHAIN__ENDPOINTS", &proxy.url)
-        .with("RELAYER__CHAIN__REPLACE_BLOCKS", 10_000)
-        .start();
-    let mut pile = world.connected_pile(0, &relayer).await;
-    pile.authorize().await;
+    let Hanging { signer, nonce, proxy, relayer, pile } = Hanging::new(&world).await;
     let (epoch, place) = (pile.epoch.unwrap().epoch, pile.place.unwrap());
     let first = relayer.wait_for_transaction(|line| line["nonce"] == nonce + 1).await;
     assert!(relayer.command(&["tx", "list"]).unwrap().contains("replaced at block"));

@@ -3,25 +3,15 @@
 use alloy::primitives::B256;
 use serde_json::{Value, json};
 use system_tests::chain::address_of;
-use system_tests::proxy::{Behaviour, Proxy};
+use system_tests::hanging::Hanging;
+use system_tests::proxy::Behaviour;
 use system_tests::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_below_a_risen_base_fee_is_replaced_and_the_replacement_is_mined() {
     let world = World::new();
-    let signer = world.node.info.account("relayer-1").clone();
-    let nonce = world.chain.nonce(address_of(&signer)).await;
-    let proxy = Proxy::start(&world.node.info.rpc_url).await;
-    // One nonce ahead: the first attempt stays in the node's pool, where the replacement has to beat it.
-    proxy.on("eth_getTransactionCount", Behaviour::Answer(json!(format!("{:#x}", nonce + 1))));
-    let relayer = world
-        .launch()
-        .with("RELAYER__CHAIN__ENDPOINTS", &proxy.url)
-        .with("RELAYER__CHAIN__REBROADCAST_BLOCKS", 5)
-        .with("RELAYER__CHAIN__REPLACE_BLOCKS", 10_000)
-        .start();
-    let mut pile = world.connected_pile(0, &relayer).await;
-    pile.authorize().await;
+    // In the node's pool the replacement has to beat the first attempt.
+    let Hanging { signer, nonce, proxy, relayer, pile } = Hanging::new(&world).await;
     let (epoch, place) = (pile.epoch.unwrap().epoch, pile.place.unwrap());
     let first = relayer.wait_for_transaction(|line| line["nonce"] == nonce + 1).await;
     world.chain.wait_until_known(hash_of(&first)).await;

@@ -1,8 +1,8 @@
 //! A node forgets a transaction without a word: the stored bytes go out again, under the same nonce, and the record stands once.
 
 use alloy::primitives::B256;
-use serde_json::json;
 use system_tests::chain::address_of;
+use system_tests::hanging::Hanging;
 use system_tests::proxy::{Behaviour, Proxy};
 use system_tests::world::World;
 
@@ -31,19 +31,7 @@ async fn bytes_that_a_node_took_and_forgot_go_out_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_in_the_pool_of_a_node_that_is_killed_goes_out_again() {
     let mut world = World::new();
-    let signer = world.node.info.account("relayer-1").clone();
-    let nonce = world.chain.nonce(address_of(&signer)).await;
-    let proxy = Proxy::start(&world.node.info.rpc_url).await;
-    // One nonce ahead: the node takes the transaction into its pool and cannot mine it.
-    proxy.on("eth_getTransactionCount", Behaviour::Answer(json!(format!("{:#x}", nonce + 1))));
-    let relayer = world
-        .launch()
-        .with("RELAYER__CHAIN__ENDPOINTS", &proxy.url)
-        .with("RELAYER__CHAIN__REPLACE_BLOCKS", 10_000)
-        .with("RELAYER__CHAIN__REBROADCAST_BLOCKS", 5)
-        .start();
-    let mut pile = world.connected_pile(0, &relayer).await;
-    pile.authorize().await;
+    let Hanging { signer, nonce, proxy, relayer, pile } = Hanging::new(&world).await;
     let (epoch, place) = (pile.epoch.unwrap().epoch, pile.place.unwrap());
     let sent = relayer.wait_for_transaction(|line| line["nonce"] == nonce + 1).await;
     let transaction: B256 = sent["transaction"].as_str().unwrap().parse().unwrap();

@@ -5,6 +5,7 @@
 pub mod chain;
 pub mod endpoints;
 pub mod fuzz;
+pub mod hanging;
 pub mod http2;
 pub mod node;
 pub mod pile;
