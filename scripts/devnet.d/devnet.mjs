@@ -59,10 +59,16 @@ async function up(options) {
   const configFile = path.join(dir, "conflux.toml");
   fs.writeFileSync(configFile, nodeConfig({ dir, ports, blockIntervalMs, netKey: peer.net_key, bootnode: options.bootnode }));
 
+  // The node keeps 150 MB for its proof-of-stake part in a temporary folder and never removes it.
+  const scratch = path.join(dir, "scratch");
+  fs.rmSync(scratch, { recursive: true, force: true });
+  fs.mkdirSync(scratch);
+
   const logFile = path.join(dir, "node.log");
   const log = fs.openSync(logFile, "a");
   const child = spawn(process.execPath, [path.join(HERE, "run-node.mjs"), configFile, ...owner], {
     cwd: dir,
+    env: { ...process.env, TMPDIR: scratch },
     detached: true,
     stdio: ["ignore", log, log],
   });
@@ -156,7 +162,7 @@ function copyChain(from, to) {
   if (runningNode(from)) fail(`--from ${from}: still running; a chain is copied only when its node is stopped`);
   if (!fs.existsSync(path.join(from, "blockchain_db"))) fail(`--from ${from}: no chain there`);
   if (fs.existsSync(path.join(to, "blockchain_db"))) fail(`--from: ${to} already has a chain`);
-  const skipped = new Set(["devnet.json", "node.log", "log"]);
+  const skipped = new Set(["devnet.json", "node.log", "log", "scratch"]);
   fs.cpSync(from, to, {
     recursive: true,
     mode: fs.constants.COPYFILE_FICLONE,
