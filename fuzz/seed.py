@@ -79,6 +79,15 @@ def device():
 
 
 def relayer():
+    requests = dict(
+        status=None, policy=None, devices={"offset": 0, "limit": 500}, device={"device": "1a2b"}, why={"sid": "00" * 16},
+        tx_list=None, tx_bump={"batch": 1}, tx_cancel={"batch": 2**64 - 1}, journal_backup={"destination": "/backup.redb"},
+    )
+    for command, arguments in requests.items():
+        line = {"v": 1, "command": command} | ({"arguments": arguments} if arguments else {})
+        put("admin_requests", command, json.dumps(line).encode())
+    put("admin_requests", "version", b'{"v":2,"command":"status"}')
+    put("admin_requests", "unknown", b'{"v":1,"command":"reboot"}')
     put("configuration", "annotated", b"\x00" + (HERE.parent / "deploy" / "relayer.toml").read_bytes())
     names = ["access_manager", "device_registry", "gateway_registry", "policy_registry", "battery_ledger", "policy_signer"]
     deployment = {"chain_id": 1235, "start_block": 12, "epoch_len_blocks": 20, "ring_epochs": 32}

@@ -26,6 +26,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    ("admin_requests", relayer::admin_requests),
     ("bodies", wire::bodies),
     ("certificates", relayer::certificates),
     ("chain_answers", chain::answers),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cip22_relayer::admin::request::{Request, answer_line};
 use cip22_relayer::config::Config;
 use cip22_relayer::deployment::Deployment;
 use cip22_relayer::edge::identity;
@@ -22,6 +23,20 @@ use super::input::Input;
 pub(crate) fn certificates(data: &[u8]) {
     let certificate = CertificateDer::from(data);
     let _ = (identity::device(&certificate), identity::gateway(&certificate));
+}
+
+/// A line on the admin socket. What is read is written as a line that reads the same; a refusal is a line too.
+pub(crate) fn admin_requests(data: &[u8]) {
+    match Request::parse(data) {
+        Ok(request) => {
+            let line = request.to_line();
+            assert_eq!(Request::parse(line.as_bytes()).expect("its own line is read"), request);
+        }
+        Err(error) => {
+            let line = answer_line(&Err(error));
+            assert!(!line.contains('\n'), "one line");
+        }
+    }
 }
 
 /// The configuration, and a deployment file.
