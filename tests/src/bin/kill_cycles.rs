@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fleet.arg("--deployment").arg(world.snapshot.deployment()).args(["--gateway", &gateway]);
     fleet.arg("--logs").arg(&logs).arg("--state").arg(world.path().join("piles"));
     fleet.arg("--until-file").arg(&done).args(["--charge-ms", "1500", "--pause-ms", "200"]);
-    fleet.args(["--telemetry-interval-ms", "250", "--checkpoint-every", "10", "--await-finals"]);
+    fleet.args(["--telemetry-interval-ms", "250", "--checkpoint-every", "10"]);
     let mut fleet = fleet.args(["--finish-timeout-s", "180"]).spawn()?;
 
     let (killed, missed) = kill(&launch, cycles, seed)?;
