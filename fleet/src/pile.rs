@@ -494,7 +494,8 @@ impl Running<'_> {
     fn finished(&mut self) -> bool {
         let Some((until, await_finals)) = self.stopping else { return false };
         if Instant::now() >= until {
-            return true;
+            // A HEARTBEAT that has just left is not lost.
+            return self.all_answered() || Instant::now() >= until + ANSWER_TIMEOUT;
         }
         let covered = match (self.session.battery_head(), self.session.checkpointed_seq()) {
             (Some((seq, _)), Some(checkpointed)) => checkpointed >= seq,
@@ -567,6 +568,8 @@ fn write_code(line: &mut String, code: u16) {
     let _ = write!(line, ",\"code\":{code},\"cause\":\"{name}\"");
 }
 
+/// After the end of its time, a pile still waits this long for answers under way.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the operator's second look at an offline pile takes.
 const OFFLINE_PAUSE: Duration = Duration::from_secs(1);
 const IDLE_WAKE: Duration = Duration::from_secs(3_600);
