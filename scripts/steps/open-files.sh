@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced: allows this shell and what it starts to have a thousand piles connected; the soft limit of most systems is 1024.
-open_files=8192
+open_files=4096
 soft=$(ulimit -Sn)
 if [ "$soft" != unlimited ] && [ "$soft" -lt "$open_files" ]; then
   ulimit -Sn "$open_files" || {
