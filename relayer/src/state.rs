@@ -558,33 +558,11 @@ impl PileChain {
 
 #[cfg(test)]
 mod tests {
-    use cip22_wire::message::Body;
-
     use super::*;
 
-    fn ticket(device: u8, sid: u8, epoch: u32) -> Record {
-        let challenge = Challenge {
-            circuit_version: 0,
-            sid: [sid; 16],
-            device_id: [device; 32],
-            group: 1,
-            index: 0,
-            nonce: [0; 32],
-            epoch,
-            epoch_challenge: [0; 32],
-            policy_hash: [0; 32],
-            issued: 0,
-            answer_by: 1,
-            deadline: 2,
-            gw_eph: [2; 33],
-            dev_eph: [sid; 33],
-            h: [0; 32],
-            signature: [0; 64],
-        };
-        let mut frame = [0; 1024];
-        let length = challenge.encode(&mut frame).unwrap();
-        let payload = &frame[cip22_wire::frame::HEADER_BYTES..length - 1];
-        Record::TicketIssued { challenge_payload: payload.to_vec(), device_key: vec![2; 33] }
+    fn ticket(device: u8, n: u8, epoch: u32) -> Record {
+        let [ticket, _] = fixtures::granted(device, epoch, n);
+        ticket
     }
 
     #[test]

@@ -88,11 +88,30 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::journal::Record;
 
     fn acked(byte: u8) -> Record {
         Record::AuthAcked { sid: [byte; 16], a: [byte; 32] }
+    }
+
+    /// A journal that is open, and where a copy of it may go.
+    struct Opened {
+        folder: tempfile::TempDir,
+        path: PathBuf,
+        copy: PathBuf,
+        log: RedbLog,
+        token: u64,
+    }
+
+    fn opened() -> Opened {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("journal.redb"), folder.path().join("copy.redb"));
+        let log = RedbLog::open(&path).unwrap();
+        let token = log.acquire("first").unwrap();
+        Opened { folder, path, copy, log, token }
     }
 
     fn records(log: &RedbLog) -> Vec<(Lsn, Record)> {
@@ -101,10 +120,7 @@ mod tests {
 
     #[test]
     fn a_backup_taken_while_records_are_appended_is_a_consistent_copy_that_never_overwrites() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, copy) = (folder.path().join("journal.redb"), folder.path().join("copy.redb"));
-        let log = RedbLog::open(&path).unwrap();
-        let token = log.acquire("first").unwrap();
+        let Opened { folder, copy, log, token, .. } = opened();
         log.append(token, &[acked(1), acked(2)]).unwrap();
         log.set_cursor(token, "scanned_to", 9).unwrap();
         assert_eq!(log.backup(&copy).unwrap(), 2);
@@ -118,10 +134,7 @@ mod tests {
 
     #[test]
     fn a_restored_journal_is_fenced_against_every_owner_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, copy) = (folder.path().join("journal.redb"), folder.path().join("copy.redb"));
-        let log = RedbLog::open(&path).unwrap();
-        let token = log.acquire("first").unwrap();
+        let Opened { folder: _folder, path, copy, log, token } = opened();
         log.append(token, &[acked(1)]).unwrap();
         log.backup(&copy).unwrap();
         let later = log.acquire("second").unwrap();
@@ -138,10 +151,7 @@ mod tests {
 
     #[test]
     fn a_restore_refuses_a_journal_that_is_open_or_knows_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, copy) = (folder.path().join("journal.redb"), folder.path().join("copy.redb"));
-        let log = RedbLog::open(&path).unwrap();
-        let token = log.acquire("first").unwrap();
+        let Opened { folder: _folder, path, copy, log, token } = opened();
         log.append(token, &[acked(1)]).unwrap();
         log.backup(&copy).unwrap();
         assert!(matches!(restore(&copy, &path), Err(JournalError::Open { .. })), "it is open");
