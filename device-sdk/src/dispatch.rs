@@ -99,6 +99,7 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
             | Message::BattTelem(_)
             | Message::TelemCheckpoint(_)
             | Message::BatchSig(_)
+            | Message::LeafReq(_)
             | Message::PolicyAck(_)
             | Message::FaultClaim(_)
             | Message::OtaReq(_)

@@ -49,6 +49,7 @@ pub(crate) fn write_fields(out: &mut String, message: &Message<'_>) {
         TelemHead { battery seq fp ledger_seq ledger_fp }
         BatchRoot { group epoch root leaf path n head }
         BatchSig { group epoch root signature }
+        LeafReq { group epoch }
         SetPolicy { version first_epoch total_len offset chunk signature }
         PolicyAck { epoch n prev_head version policy_hash first_epoch signature }
         TrustUpdate { version kind value signature }

@@ -371,9 +371,11 @@ impl Session {
                 policy_ack::handle(gateway, device, &ack)
             }
             Message::Nack(nack) => self.nacked(&nack),
-            Message::BatchSig(_) | Message::FaultClaim(_) | Message::OtaReq(_) | Message::OtaStatus(_) => {
-                Handled::refused(frame_type, NackCode::Unsupported)
-            }
+            Message::BatchSig(_)
+            | Message::LeafReq(_)
+            | Message::FaultClaim(_)
+            | Message::OtaReq(_)
+            | Message::OtaStatus(_) => Handled::refused(frame_type, NackCode::Unsupported),
             _ => Handled::refused(frame_type, NackCode::Unexpected),
         }
     }

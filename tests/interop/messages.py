@@ -36,6 +36,7 @@ TABLE = {
     0x33: ("TELEM_HEAD", "battery:b32 seq:u32? fp:b32? ledger_seq:u32? ledger_fp:b32?"),
     0x40: ("BATCH_ROOT", "group:u32 epoch:u32 root:b32 leaf:u16 path:nodes384 n:u8 head:b32"),
     0x41: ("BATCH_SIG", "group:u32 epoch:u32 root:b32 signature:b48"),
+    0x42: ("LEAF_REQ", "group:u32 epoch:u32"),
     0x50: ("SET_POLICY", "version:u32 first_epoch:u32 total_len:u16 offset:u16 chunk:bytes493 signature:b64"),
     0x51: ("POLICY_ACK", "epoch:u32 n:u8 prev_head:b32 version:u32 policy_hash:b32 first_epoch:u32 signature:b64"),
     0x52: ("TRUST_UPDATE", "version:u32 kind:u8 value:bytes64 signature:b64"),

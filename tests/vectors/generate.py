@@ -412,6 +412,7 @@ def known_values(scenario):
         "TELEM_HEAD": {"battery": s.battery, "seq": 3, "fp": s.telemetry[2]["fp"], "ledger_seq": 2, "ledger_fp": s.telemetry[1]["fp"]},
         "BATCH_ROOT": {"group": s.group, "epoch": s.epoch, "leaf": s.index, "n": 3},
         "BATCH_SIG": {"group": s.group, "epoch": s.epoch},
+        "LEAF_REQ": {"group": s.group, "epoch": s.epoch},
         "SET_POLICY": {**s.policy, "total_len": len(s.tariff), "offset": 0, "chunk": s.tariff},
         "POLICY_ACK": policy_ack,
         "TRUST_UPDATE": s.trust_update,

@@ -19,7 +19,8 @@ pub fn keccak256(parts: &[&[u8]]) -> Hash {
 
 /// What a signature is bound to: one chain, one contract.
 ///
-/// `verifying_contract` is the ChargingAuthVerifier, or the PolicyRegistry for what governance signs.
+/// `verifying_contract` is the ChargingAuthVerifier, the PolicyRegistry for what governance signs, or the DeviceRegistry for a proof
+/// of possession.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Domain {
     /// EIP-155 id of the chain.
@@ -79,6 +80,23 @@ pub fn head_hash(head: &Head) -> Hash {
         .word(&head.policy_hash)
         .uint(head.n)
         .word(&head.head);
+    fields.finish()
+}
+
+/// hashStruct(Root); piles co-sign its digest under the verifier's domain, by BLS.
+#[must_use]
+pub fn root_hash(epoch: u32, challenge: &Hash, policy_hash: &Hash, root: &Hash) -> Hash {
+    let mut fields = StructHash::new(b"Root(uint32 epoch,bytes32 challenge,bytes32 policyHash,bytes32 root)");
+    fields.uint(epoch).word(challenge).word(policy_hash).word(root);
+    fields.finish()
+}
+
+/// hashStruct(BlsPossession); a device proves under the DeviceRegistry's domain that it holds the secret of `key`, which is
+/// x.c0 ‖ x.c1 ‖ y.c0 ‖ y.c1.
+#[must_use]
+pub fn bls_possession_hash(device_id: &DeviceId, key: &[u8; 192]) -> Hash {
+    let mut fields = StructHash::new(b"BlsPossession(bytes32 deviceId,bytes key)");
+    fields.word(device_id).bytes(key);
     fields.finish()
 }
 

@@ -31,6 +31,7 @@
     clippy::unwrap_used
 )]
 
+pub mod batch_tree;
 pub mod body;
 mod codes;
 mod crc;
@@ -63,5 +64,11 @@ pub type Sid = [u8; 16];
 pub type Signature = [u8; 64];
 /// secp256k1 public key, SEC 1 compressed, 33 bytes.
 pub type PublicKey = [u8; 33];
+/// BLS12-381 signature in G1, compressed (ZCash form), 48 bytes.
+pub type BlsSignature = [u8; 48];
+/// Domain separation tag under which a root is co-signed.
+pub const ROOT_DST: &[u8] = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
+/// Domain separation tag of a proof of possession.
+pub const POSSESSION_DST: &[u8] = b"BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
 /// Ethereum address, 20 bytes.
 pub type Address = [u8; 20];

@@ -66,6 +66,7 @@ mod fault_claim;
 mod heartbeat;
 mod hello;
 mod hello_ack;
+mod leaf_req;
 mod nack;
 mod ota_chunk;
 mod ota_offer;
@@ -188,6 +189,7 @@ messages! { for<'a>
     0x33 "TELEM_HEAD" telem_head::TelemHead;
     0x40 "BATCH_ROOT" batch_root::BatchRoot<'a>;
     0x41 "BATCH_SIG" batch_sig::BatchSig;
+    0x42 "LEAF_REQ" leaf_req::LeafReq;
     0x50 "SET_POLICY" set_policy::SetPolicy<'a>;
     0x51 "POLICY_ACK" policy_ack::PolicyAck;
     0x52 "TRUST_UPDATE" trust_update::TrustUpdate<'a>;

@@ -56,6 +56,7 @@ samples! {
     TelemHead { battery, seq, fp, ledger_seq, ledger_fp }
     BatchRoot { group, epoch, root, leaf, path[limits::PATH_BYTES_MAX, limits::PATH_NODE_BYTES], n, head }
     BatchSig { group, epoch, root, signature }
+    LeafReq { group, epoch }
     SetPolicy { version, first_epoch, total_len, offset, chunk[limits::POLICY_CHUNK_BYTES_MAX, 1], signature }
     PolicyAck { epoch, n, prev_head, version, policy_hash, first_epoch, signature }
     TrustUpdate { version, kind, value[limits::TRUST_VALUE_BYTES_MAX, 1], signature }
