@@ -353,7 +353,7 @@ def message_tables():
 
 def frame_vectors(scenario):
     tables = message_tables()
-    assert len(tables) == 32
+    assert len(tables) == 33
     frames = []
     for name, (code, fields) in tables.items():
         values = example_values(scenario, name, fields)
