@@ -86,7 +86,11 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
             Message::TelemAck(message) => self.on_telem_ack(message),
             Message::TelemHead(message) => self.on_telem_head(message),
             Message::SetPolicy(message) => self.on_set_policy(message),
-            Message::BatchRoot(_) | Message::TrustUpdate(_) | Message::OtaOffer(_) | Message::OtaChunk(_) => {
+            #[cfg(feature = "bls")]
+            Message::BatchRoot(message) => self.on_batch_root(message),
+            #[cfg(not(feature = "bls"))]
+            Message::BatchRoot(_) => Err(Refusal::new(NackCode::Unsupported)),
+            Message::TrustUpdate(_) | Message::OtaOffer(_) | Message::OtaChunk(_) => {
                 Err(Refusal::new(NackCode::Unsupported))
             }
             // Frames that only a pile sends.
@@ -161,14 +165,23 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
         };
         let by_ack = matches!(
             frame_type,
-            FrameType::AuthAck | FrameType::ChargeStatus | FrameType::ChargeEnd | FrameType::PolicyAck
+            FrameType::AuthAck
+                | FrameType::ChargeStatus
+                | FrameType::ChargeEnd
+                | FrameType::PolicyAck
+                | FrameType::BatchSig
         );
-        // RECEIVED promises nothing, so such a frame is kept for the next connection; a status is outdated by then.
-        let answered = level >= Level::Durable.code() || frame_type == FrameType::ChargeStatus;
+        // RECEIVED promises nothing, so such a frame is kept for the next connection; a status is outdated by then, and a root
+        // whose signature is lost is offered again.
+        let answered = level >= Level::Durable.code()
+            || matches!(frame_type, FrameType::ChargeStatus | FrameType::BatchSig);
         if !by_ack || !answered {
             return Ok(());
         }
-        let number = epoch.zip(n).map(|(epoch, n)| crate::retransmit::statement_number(epoch, n));
+        let number = match frame_type {
+            FrameType::BatchSig => epoch.map(u64::from),
+            _ => epoch.zip(n).map(|(epoch, n)| crate::retransmit::statement_number(epoch, n)),
+        };
         let matches = |entry: &Entry| {
             entry.is(frame_type)
                 && entry.sent()

@@ -65,16 +65,23 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
 
     /// A gateway that announced an epoch far ahead would lock the pile out of all epochs before it.
     fn check_advance(&self, epoch: u32) -> Result<(), Refusal> {
-        let (Some(opened_at), 1..) = (self.epoch_opened_at, self.settings.epoch_ms_min) else {
-            return Ok(());
+        let allowed = match self.epoch_opened_at {
+            _ if self.chain.epoch == 0 => u64::from(self.settings.epoch_first_max),
+            Some(opened_at) if self.settings.epoch_ms_min > 0 => self
+                .clock
+                .now_ms()
+                .saturating_sub(opened_at)
+                .checked_div(u64::from(self.settings.epoch_ms_min))
+                .unwrap_or(0)
+                .saturating_add(u64::from(EPOCH_SLACK)),
+            Some(_) | None => u64::from(self.settings.epoch_advance_max),
         };
-        let elapsed_ms = self.clock.now_ms().saturating_sub(opened_at);
-        let allowed = elapsed_ms
-            .checked_div(u64::from(self.settings.epoch_ms_min))
-            .unwrap_or(u64::MAX)
-            .saturating_add(u64::from(EPOCH_SLACK));
         let advance = u64::from(epoch.saturating_sub(self.chain.epoch));
-        if advance > allowed { Err(Refusal::field(NackCode::FieldValue, 2)) } else { Ok(()) }
+        // No epoch could follow the last number.
+        if advance > allowed || epoch == u32::MAX {
+            return Err(Refusal::field(NackCode::FieldValue, 2));
+        }
+        Ok(())
     }
 
     fn open_epoch(&mut self, message: &Epoch) -> Result<(), Refusal> {
@@ -88,6 +95,8 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
             policy_hash: message.policy_hash,
             acked_version: self.chain.acked_version,
         };
+        #[cfg(feature = "bls")]
+        self.close_epoch()?;
         if self.storage.store(Slot::Chain, &chain.encode()).is_err() {
             self.storage_failed(Slot::Chain);
             return Err(Refusal::retry(NackCode::Storage));

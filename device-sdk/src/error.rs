@@ -24,6 +24,8 @@ pub enum Error {
     TimeDecreased,
     /// A number cannot grow any more.
     Exhausted,
+    /// No root of that epoch was signed, or it is kept no more.
+    NoRoot,
     /// The meter record is longer than `limit` bytes.
     MeterTooLong {
         /// The longest, bytes.
@@ -58,6 +60,7 @@ impl fmt::Display for Error {
             Self::NoBattery => f.write_str("no battery was adopted"),
             Self::TimeDecreased => f.write_str("time_ms decreased"),
             Self::Exhausted => f.write_str("a number cannot grow any more"),
+            Self::NoRoot => f.write_str("no signed root of that epoch is kept"),
             Self::MeterTooLong { limit } => write!(f, "the meter record is longer than {limit} bytes"),
             Self::Storage => f.write_str("storage refused"),
             Self::CorruptRecord(slot) => write!(f, "the record in slot {} is corrupt", slot.number()),

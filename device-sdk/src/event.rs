@@ -35,6 +35,24 @@ pub enum Event {
         /// Its number.
         epoch: u32,
     },
+    /// The pile co-signed the root of a batch that holds its leaf of a closed epoch. Keep these fields with the path that
+    /// `leaf_path` gives until the next event is polled: together they open the pile's statements of that epoch on chain.
+    RootSigned {
+        /// The epoch.
+        epoch: u32,
+        /// The pile's group in that epoch.
+        group: u32,
+        /// The pile's index in that group.
+        index: u8,
+        /// `(place of the group) << 8 | index`.
+        leaf: u16,
+        /// The pile's last statement of the epoch.
+        n: u8,
+        /// Its head.
+        head: Hash,
+        /// Root of the whole tree.
+        root: Hash,
+    },
     /// A verified policy is durable.
     PolicyStored {
         /// Its version.

@@ -49,11 +49,13 @@ pub enum Slot {
     Policy2,
     /// A policy, fourth place.
     Policy3,
+    /// The last closed epochs and the root signed of each; used with a BLS key only.
+    Closed,
 }
 
 impl Slot {
     /// Every slot.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Chain,
         Self::Checkpoints,
         Self::Charge,
@@ -61,6 +63,7 @@ impl Slot {
         Self::Policy1,
         Self::Policy2,
         Self::Policy3,
+        Self::Closed,
     ];
 
     /// Places for policies.
@@ -77,6 +80,7 @@ impl Slot {
             Self::Policy1 => 4,
             Self::Policy2 => 5,
             Self::Policy3 => 6,
+            Self::Closed => 7,
         }
     }
 }

@@ -1,4 +1,4 @@
-/// Heartbeats and the detection of a silent link (protocol §4.1, 7). Times are of the session's clock, ms.
+/// Heartbeats and the detection of a silent link (protocol §4.1, 8). Times are of the session's clock, ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
     interval_ms: u64,

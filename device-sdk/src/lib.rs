@@ -16,8 +16,14 @@
 )]
 
 mod authorize;
+#[cfg(feature = "bls")]
+mod batch;
+#[cfg(feature = "bls")]
+pub mod bls;
 mod charge;
 mod checkpoint;
+#[cfg(feature = "bls")]
+mod closed;
 mod dispatch;
 mod epoch;
 mod error;

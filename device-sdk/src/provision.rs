@@ -46,16 +46,25 @@ pub struct Settings {
     /// Reconnect tries before the pile stays offline.
     pub reconnect_tries_max: u8,
     /// Shortest time an epoch can last, ms: advances faster than that, beyond a slack of [`EPOCH_SLACK`] epochs, are refused.
-    /// 0 checks nothing.
+    /// 0 allows what `epoch_advance_max` does at any time.
     pub epoch_ms_min: u32,
+    /// Epochs by which an advance may go beyond the newest accepted one while no elapsed time is known, as after a boot: those of
+    /// the longest time that the pile may be without power. Above 0.
+    pub epoch_advance_max: u32,
+    /// Highest epoch that a new pile accepts as its first. Above 0.
+    pub epoch_first_max: u32,
 }
 
 impl Settings {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.checkpoint_every_records == 0 || self.hello_timeout_ms == 0 || self.reconnect_first_ms == 0 {
-            return Err(Error::InvalidSetting);
-        }
-        Ok(())
+        let least_one = [
+            self.checkpoint_every_records,
+            self.hello_timeout_ms,
+            self.reconnect_first_ms,
+            self.epoch_advance_max,
+            self.epoch_first_max,
+        ];
+        if least_one.contains(&0) { Err(Error::InvalidSetting) } else { Ok(()) }
     }
 }
 
@@ -67,6 +76,8 @@ impl Default for Settings {
             reconnect_first_ms: 100,
             reconnect_tries_max: 5,
             epoch_ms_min: 0,
+            epoch_advance_max: 1 << 20,
+            epoch_first_max: 1 << 24,
         }
     }
 }

@@ -1,4 +1,4 @@
-/// When to reconnect: waits that grow by the golden ratio, then none (protocol §4.1, 7).
+/// When to reconnect: waits that grow by the golden ratio, then none (protocol §4.1, 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reconnect {
     first_ms: u32,

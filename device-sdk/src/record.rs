@@ -2,6 +2,9 @@
 
 use cip22_wire::{BatteryId, Hash, Sid, Signature, limits::TARIFF_BYTES_MAX};
 
+#[cfg(feature = "bls")]
+use crate::closed::CLOSED_BYTES;
+
 /// The newest accepted epoch and the statement chain in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChainRecord {
@@ -215,14 +218,14 @@ impl<'a> PolicyRecord<'a> {
 }
 
 /// Fills a record from its start; every record's size is that of its fields, so nothing is ever cut.
-struct Writer<'o>(&'o mut [u8]);
+pub(crate) struct Writer<'o>(&'o mut [u8]);
 
 impl<'o> Writer<'o> {
-    const fn new(out: &'o mut [u8]) -> Self {
+    pub(crate) const fn new(out: &'o mut [u8]) -> Self {
         Self(out)
     }
 
-    fn put(&mut self, field: &[u8]) -> &mut Self {
+    pub(crate) fn put(&mut self, field: &[u8]) -> &mut Self {
         if let Some((to, rest)) = core::mem::take(&mut self.0).split_at_mut_checked(field.len()) {
             to.copy_from_slice(field);
             self.0 = rest;
@@ -231,45 +234,50 @@ impl<'o> Writer<'o> {
     }
 }
 
-struct Reader<'r>(&'r [u8]);
+pub(crate) struct Reader<'r>(&'r [u8]);
 
 impl<'r> Reader<'r> {
-    fn new(bytes: &'r [u8]) -> Option<Self> {
+    pub(crate) fn new(bytes: &'r [u8]) -> Option<Self> {
         let (format, rest) = bytes.split_first()?;
         (*format == FORMAT).then_some(Self(rest))
     }
 
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*field)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.take().map(u8::from_be_bytes)
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_be_bytes)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.take().map(u32::from_be_bytes)
     }
 
-    fn rest(self) -> &'r [u8] {
+    pub(crate) fn rest(self) -> &'r [u8] {
         self.0
     }
 
-    fn finish<T>(self, record: T) -> Option<T> {
+    pub(crate) fn finish<T>(self, record: T) -> Option<T> {
         self.0.is_empty().then_some(record)
     }
 }
 
 /// Longest record of any slot, bytes.
+#[cfg(not(feature = "bls"))]
 pub const RECORD_BYTES_MAX: usize = POLICY_BYTES_MAX;
+/// Longest record of any slot, bytes.
+#[cfg(feature = "bls")]
+pub const RECORD_BYTES_MAX: usize =
+    if CLOSED_BYTES > POLICY_BYTES_MAX { CLOSED_BYTES } else { POLICY_BYTES_MAX };
 
-const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 1;
 const CHAIN_BYTES: usize = 1 + 4 + 1 + 32 + 4 + 1 + 32 + 32 + 4;
 const CHECKPOINTS_MAX: usize = 4;
 const SIGNED_CHECKPOINT_BYTES: usize = 32 + 16 + 4 + 32;

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use cip22_wire::{
-    Address, Sid, frame,
+    Address, FrameType, Sid, frame,
     limits::{METER_BYTES_MAX as WIRE_METER_BYTES_MAX, PILE_PAYLOAD_BYTES_MIN, TARIFF_BYTES_MAX},
     message::{Body, Heartbeat, Hello, Nack},
 };
@@ -22,6 +22,11 @@ use crate::{
     retransmit::Retransmit,
     sign::SigningKey,
     telemetry::Battery,
+};
+#[cfg(feature = "bls")]
+use crate::{
+    batch::{CoSigner, LEAF_PATH_BYTES},
+    closed::ClosedRecord,
 };
 
 /// The pile's side of the protocol over the caller's buffers, without any input or output of its own.
@@ -67,6 +72,8 @@ pub struct Session<'a, S, C, E> {
     pub(crate) charge: Option<ActiveCharge>,
     pub(crate) battery: Option<Battery>,
     pub(crate) checkpoints: CheckpointsRecord,
+    #[cfg(feature = "bls")]
+    pub(crate) co_signer: CoSigner<'a>,
 }
 
 /// The connection.
@@ -114,13 +121,21 @@ pub struct Workspace {
     rx: [u8; FRAME_BYTES_MAX],
     policy: [u8; TARIFF_BYTES_MAX],
     retransmit: [u8; RETRANSMIT_BYTES],
+    #[cfg(feature = "bls")]
+    leaf_path: [u8; LEAF_PATH_BYTES],
 }
 
 impl Workspace {
     /// Empty buffers.
     #[must_use]
     pub const fn new() -> Self {
-        Self { rx: [0; FRAME_BYTES_MAX], policy: [0; TARIFF_BYTES_MAX], retransmit: [0; RETRANSMIT_BYTES] }
+        Self {
+            rx: [0; FRAME_BYTES_MAX],
+            policy: [0; TARIFF_BYTES_MAX],
+            retransmit: [0; RETRANSMIT_BYTES],
+            #[cfg(feature = "bls")]
+            leaf_path: [0; LEAF_PATH_BYTES],
+        }
     }
 }
 
@@ -185,6 +200,8 @@ impl<'a, S: Storage, C: Clock, E: Entropy> Session<'a, S, C, E> {
             charge: None,
             battery: None,
             checkpoints: CheckpointsRecord::EMPTY,
+            #[cfg(feature = "bls")]
+            co_signer: CoSigner::new(&mut workspace.leaf_path),
         };
         session.load()?;
         Ok(session)
@@ -197,6 +214,10 @@ impl<'a, S: Storage, C: Clock, E: Entropy> Session<'a, S, C, E> {
         }
         if let Some(checkpoints) = self.load_record(Slot::Checkpoints, CheckpointsRecord::decode)? {
             self.checkpoints = checkpoints;
+        }
+        #[cfg(feature = "bls")]
+        if let Some(closed) = self.load_record(Slot::Closed, ClosedRecord::decode)? {
+            self.co_signer.closed = closed;
         }
         self.charge = self.load_record(Slot::Charge, ChargeRecord::decode)?.map(ActiveCharge::restored);
         self.load_policies()
@@ -336,6 +357,9 @@ impl<'a, S: Storage, C: Clock, E: Entropy> Session<'a, S, C, E> {
             let rx = core::mem::take(&mut self.rx);
             let parsed = frame::parse(rx.get(..self.rx_len).unwrap_or_default(), PILE_PAYLOAD_BYTES_MIN);
             let consumed = match parsed {
+                Ok(Some(parsed)) if !self.path_free() && parsed.frame_type == FrameType::BatchRoot.code() => {
+                    0
+                }
                 Ok(Some(parsed)) => {
                     self.dispatch(parsed.frame_type, parsed.payload);
                     parsed.consumed
@@ -409,9 +433,23 @@ impl<'a, S: Storage, C: Clock, E: Entropy> Session<'a, S, C, E> {
         Some(len)
     }
 
+    /// Whether no path waits to be looked at, so that another BATCH_ROOT may take its place.
+    fn path_free(&self) -> bool {
+        #[cfg(feature = "bls")]
+        return self.co_signer.is_free();
+        #[cfg(not(feature = "bls"))]
+        true
+    }
+
     /// The oldest event not polled yet.
     pub fn poll_event(&mut self) -> Option<Event> {
+        #[cfg(feature = "bls")]
+        if self.co_signer.looked_at() {
+            self.read_frames();
+        }
         let event = self.events.pop();
+        #[cfg(feature = "bls")]
+        self.co_signer.polled(event.as_ref());
         self.read_frames();
         event
     }

@@ -1,4 +1,4 @@
-//! The tree whose root a pile co-signs (§5.4): what a leaf is, and where a path leads.
+//! The tree whose root a pile co-signs (§5.5): what a leaf is, and where a path leads.
 //!
 //! A group always has 256 places and a pile's place is its index, so nothing else in a tree can pass for the leaf of a pile that
 //! checked its own path.
@@ -74,6 +74,7 @@ fn climb(from: Hash, place: u8, siblings: &[Hash]) -> Option<Hash> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

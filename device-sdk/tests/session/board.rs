@@ -123,6 +123,8 @@ pub(crate) struct Pile {
     pub(crate) entropy: Counter,
     provisioning: Provisioning,
     settings: Settings,
+    /// Of the key with which it co-signs roots.
+    bls_secret: Option<[u8; 32]>,
 }
 
 pub(crate) fn device_key() -> SigningKey {
@@ -143,7 +145,15 @@ impl Pile {
             policy_signer: gateway.governance.address(),
             circuit_version_min: 0,
         };
-        Self::start(provisioning, settings, Flash::default(), HandClock::default(), Counter::default())
+        let (flash, clock) = (Flash::default(), HandClock::default());
+        Self::start(provisioning, settings, flash, clock, Counter::default(), None)
+    }
+
+    /// One that co-signs roots.
+    #[cfg(feature = "bls")]
+    pub(crate) fn co_signing(gateway: &Gateway, bls_secret: [u8; 32]) -> Self {
+        let Self { flash, clock, entropy, provisioning, settings, .. } = Self::new(gateway);
+        Self::start(provisioning, settings, flash, clock, entropy, Some(bls_secret))
     }
 
     fn start(
@@ -152,6 +162,7 @@ impl Pile {
         flash: Flash,
         clock: HandClock,
         entropy: Counter,
+        bls_secret: Option<[u8; 32]>,
     ) -> Self {
         let workspace = Box::leak(Box::new(Workspace::new()));
         let session = Session::new(
@@ -164,14 +175,19 @@ impl Pile {
             workspace,
         )
         .unwrap();
-        Self { session, flash, clock, entropy, provisioning, settings }
+        #[cfg(feature = "bls")]
+        let session = match bls_secret {
+            Some(secret) => session.with_bls_key(cip22_device_sdk::bls::BlsKey::from_bytes(&secret).unwrap()),
+            None => session,
+        };
+        Self { session, flash, clock, entropy, provisioning, settings, bls_secret }
     }
 
     /// Power goes and comes back: only the flash stays.
     pub(crate) fn restart(self) -> Self {
         self.flash.fail(None);
         self.clock.set(0);
-        Self::start(self.provisioning, self.settings, self.flash, self.clock, self.entropy)
+        Self::start(self.provisioning, self.settings, self.flash, self.clock, self.entropy, self.bls_secret)
     }
 
     pub(crate) fn give(&mut self, frame: &[u8]) {

@@ -124,6 +124,64 @@ fn an_advance_faster_than_time_allows_is_refused() {
 }
 
 #[test]
+fn after_a_boot_an_advance_beyond_the_longest_time_without_power_is_refused() {
+    let mut gateway = Gateway::new();
+    let settings = Settings { epoch_ms_min: 1_000, epoch_advance_max: 100, ..Settings::default() };
+    let mut pile = Pile::with_settings(&gateway, settings);
+    pile.ready(&mut gateway, 10);
+    let mut pile = pile.restart();
+    pile.connect(&mut gateway);
+    for ahead in [111, 5_000, u32::MAX] {
+        let ahead = gateway.epoch(ahead);
+        assert_eq!(refusal(&mut pile, &ahead), (NackCode::FieldValue.code(), Some(2)));
+    }
+    pile.give(&gateway.epoch(110));
+    assert_eq!(pile.session.epoch(), 110);
+    let ahead = gateway.epoch(115);
+    assert_eq!(refusal(&mut pile, &ahead), (NackCode::FieldValue.code(), Some(2)), "time is known again");
+}
+
+#[test]
+fn without_a_shortest_epoch_the_bound_of_a_boot_holds_at_any_time() {
+    let mut gateway = Gateway::new();
+    let settings = Settings { epoch_advance_max: 100, ..Settings::default() };
+    let mut pile = Pile::with_settings(&gateway, settings);
+    pile.ready(&mut gateway, 10);
+    let ahead = gateway.epoch(111);
+    assert_eq!(refusal(&mut pile, &ahead), (NackCode::FieldValue.code(), Some(2)));
+    pile.give(&gateway.epoch(110));
+    assert_eq!(pile.session.epoch(), 110);
+}
+
+#[test]
+fn a_new_pile_bounds_its_first_epoch_and_no_pile_ever_takes_the_last_number() {
+    let mut gateway = Gateway::new();
+    let settings = Settings { epoch_first_max: 1_000, epoch_advance_max: u32::MAX, ..Settings::default() };
+    let mut pile = Pile::with_settings(&gateway, settings);
+    pile.connect(&mut gateway);
+    for chunk in gateway.policy_frames(1, 0) {
+        pile.give(&chunk);
+    }
+    let ahead = gateway.epoch(1_001);
+    assert_eq!(refusal(&mut pile, &ahead), (NackCode::FieldValue.code(), Some(2)));
+    pile.give(&gateway.epoch(1_000));
+    assert_eq!(pile.session.epoch(), 1_000);
+
+    let poisoned = gateway.epoch(u32::MAX);
+    assert_eq!(refusal(&mut pile, &poisoned), (NackCode::FieldValue.code(), Some(2)));
+    let mut pile = pile.restart();
+    pile.connect(&mut gateway);
+    assert_eq!(refusal(&mut pile, &poisoned), (NackCode::FieldValue.code(), Some(2)));
+    let settings = Settings { epoch_first_max: u32::MAX, ..settings };
+    let mut pile = Pile::with_settings(&gateway, settings);
+    pile.connect(&mut gateway);
+    for chunk in gateway.policy_frames(1, 0) {
+        pile.give(&chunk);
+    }
+    assert_eq!(refusal(&mut pile, &poisoned), (NackCode::FieldValue.code(), Some(2)));
+}
+
+#[test]
 fn an_epoch_gives_255_numbers_and_the_next_one_goes_on() {
     let (mut gateway, mut pile) = ready();
     let mut answers = 0;

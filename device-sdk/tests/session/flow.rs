@@ -166,7 +166,7 @@ fn a_frame_acknowledged_as_received_only_is_kept_for_the_next_connection() {
 fn a_session_takes_the_memory_the_readme_states() {
     use crate::board::{Counter, Flash, HandClock};
     use cip22_device_sdk::{Session, WORKSPACE_BYTES};
-    assert_eq!(WORKSPACE_BYTES, 9_205);
+    assert_eq!(WORKSPACE_BYTES, if cfg!(feature = "bls") { 9_589 } else { 9_205 });
     let session = size_of::<Session<'_, Flash, HandClock, Counter>>();
     assert!(session <= 7_168, "{session}");
 }

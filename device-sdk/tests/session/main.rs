@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod arbitrary_input;
+#[cfg(feature = "bls")]
+mod batches;
 mod board;
 mod charge;
 mod epochs;
