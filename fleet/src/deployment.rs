@@ -4,7 +4,7 @@ use std::path::Path;
 
 use alloy::primitives::Address;
 use cip22_device_sdk::Provisioning;
-use cip22_wire::DeviceId;
+use cip22_wire::{DeviceId, digest::Domain};
 use serde::Deserialize;
 
 use crate::error::FleetError;
@@ -18,6 +18,8 @@ pub struct Deployment {
     pub start_block: u64,
     /// Blocks in an epoch.
     pub epoch_len_blocks: u64,
+    /// DeviceRegistry, where keys are enrolled.
+    pub device_registry: Address,
     /// PolicyRegistry.
     pub policy_registry: Address,
     /// BatteryLedger.
@@ -48,6 +50,12 @@ impl Deployment {
             return Err(FleetError::content(path, "verifiers is empty"));
         }
         Ok(deployment)
+    }
+
+    /// Domain in which a device proves that it holds its BLS key.
+    #[must_use]
+    pub fn registry_domain(&self) -> Domain {
+        Domain { chain_id: self.chain_id, verifying_contract: self.device_registry.into_array() }
     }
 
     /// What a pile is told at commissioning.

@@ -25,6 +25,10 @@ pub enum Sent {
     TelemHead(BatteryId),
     /// POLICY_ACK, by (epoch, n).
     PolicyAck(u32, u8),
+    /// BATCH_SIG, by the epoch.
+    BatchSig(u32),
+    /// LEAF_REQ, by the epoch.
+    LeafReq(u32),
 }
 
 /// The fields of a frame that tell which frame it is and what it answers.
@@ -106,6 +110,9 @@ impl From<&Message<'_>> for Facts {
             }
             Message::TelemHead(m) => Self { battery: Some(m.battery), ..facts },
             Message::PolicyAck(m) => Self { epoch: Some(m.epoch), n: Some(m.n), ..facts },
+            Message::BatchRoot(m) => Self { epoch: Some(m.epoch), ..facts },
+            Message::BatchSig(m) => Self { epoch: Some(m.epoch), ..facts },
+            Message::LeafReq(m) => Self { epoch: Some(m.epoch), ..facts },
             _ => facts,
         }
     }
@@ -127,6 +134,8 @@ impl Sent {
             }
             FrameType::TelemHead => Self::TelemHead(frame.battery?),
             FrameType::PolicyAck => Self::PolicyAck(frame.epoch?, frame.n?),
+            FrameType::BatchSig => Self::BatchSig(frame.epoch?),
+            FrameType::LeafReq => Self::LeafReq(frame.epoch?),
             _ => return None,
         })
     }
@@ -144,6 +153,8 @@ impl Sent {
             Self::Checkpoint(..) => FrameType::TelemCheckpoint,
             Self::TelemHead(_) => FrameType::TelemHead,
             Self::PolicyAck(..) => FrameType::PolicyAck,
+            Self::BatchSig(_) => FrameType::BatchSig,
+            Self::LeafReq(_) => FrameType::LeafReq,
         }
     }
 
@@ -180,6 +191,8 @@ impl Sent {
             Self::TelemHead(battery) => {
                 answer.frame_type == FrameType::TelemHead && answer.battery == Some(*battery)
             }
+            Self::BatchSig(epoch) => acks(FrameType::BatchSig) && answer.epoch == Some(*epoch),
+            Self::LeafReq(epoch) => answer.frame_type == FrameType::BatchRoot && answer.epoch == Some(*epoch),
             Self::PolicyAck(epoch, n) => {
                 acks(FrameType::PolicyAck) && answer.epoch == Some(*epoch) && answer.n == Some(*n)
             }

@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod misbehave;
 pub mod pile;
 pub mod pki;
+pub mod possess;
 pub mod provision;
 pub mod report;
 pub mod run;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cip22_fleet::{FleetError, bench_grant, pki, provision, report, run};
+use cip22_fleet::{FleetError, bench_grant, pki, possess, provision, report, run};
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -18,6 +18,8 @@ enum Command {
     Pki(pki::Arguments),
     /// Makes the keys, identities and certificates of a fleet.
     Provision(provision::Arguments),
+    /// Proves for one deployment that the piles hold their BLS keys.
+    Possess(possess::Arguments),
     /// Runs the piles of a fleet.
     Run(run::Arguments),
     /// Counts what happened, from pile logs and the chain.
@@ -40,6 +42,9 @@ fn execute(command: Command) -> Result<(), FleetError> {
     match command {
         Command::Pki(arguments) => pki::run(&arguments),
         Command::Provision(arguments) => provision::run(&arguments),
+        Command::Possess(arguments) => {
+            possess::run(&arguments).map(|proved| println!("{proved} proofs of possession"))
+        }
         Command::Run(arguments) => on_runtime(async { run::run(arguments).await.map(drop) }),
         Command::Report(arguments) => on_runtime(report::run(arguments)),
         Command::BenchGrant(arguments) => on_runtime(bench_grant::run(arguments)),

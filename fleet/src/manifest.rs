@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cip22_device_sdk::sign::SigningKey;
+use cip22_device_sdk::{bls::BlsKey, sign::SigningKey};
 use cip22_wire::{Address, BatteryId, DeviceId};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -38,6 +38,15 @@ pub struct Pile {
     pub certificate: PathBuf,
     /// Key of the certificate, PEM, relative to the manifest's folder.
     pub certificate_key: PathBuf,
+    /// Secret key with which it co-signs roots, `0x` and 64 hex digits; absent: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bls_secret: Option<String>,
+    /// Its public key x.c0 ‖ x.c1 ‖ y.c0 ‖ y.c1, `0x` and 384 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bls_key: Option<String>,
+    /// Proof of its possession x ‖ y for one deployment, `0x` and 192 hex digits; written by `cip22-fleet possess`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bls_possession: Option<String>,
     /// What it is for; absent: an honest pile.
     #[serde(default, skip_serializing_if = "Role::is_honest")]
     pub role: Role,
@@ -54,27 +63,47 @@ pub enum Role {
     Misbehaving,
     /// Is to be revoked on chain before the run, and plays that.
     Revoked,
+    /// Honest, but co-signs roots with another key than the enrolled one, for ever.
+    BadBatchSig,
+    /// Honest, but closes the connection whenever a root to co-sign comes.
+    VanishOnRoot,
 }
 
 impl Role {
+    /// Whether it charges as the protocol says, so that its authorizations count.
+    #[must_use]
+    pub fn charges(self) -> bool {
+        matches!(self, Self::Honest | Self::BadBatchSig | Self::VanishOnRoot)
+    }
+
     fn is_honest(&self) -> bool {
         *self == Self::Honest
     }
 }
 
 impl Manifest {
-    /// Reads and checks `path`.
+    /// Reads and checks `path`; the paths in it are then relative to the current folder.
     ///
     /// # Errors
     /// The file, or the field at fault.
     pub fn load(path: &Path) -> Result<Self, FleetError> {
-        let text = std::fs::read_to_string(path).map_err(FleetError::file(path))?;
-        let mut manifest: Self =
-            serde_json::from_str(&text).map_err(|error| FleetError::content(path, error))?;
+        let mut manifest = Self::read(path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         for pile in &mut manifest.piles {
             pile.certificate = folder.join(&pile.certificate);
             pile.certificate_key = folder.join(&pile.certificate_key);
+        }
+        Ok(manifest)
+    }
+
+    /// Reads and checks `path` as it stands, so that it may be stored again.
+    ///
+    /// # Errors
+    /// The file, or the field at fault.
+    pub fn read(path: &Path) -> Result<Self, FleetError> {
+        let text = std::fs::read_to_string(path).map_err(FleetError::file(path))?;
+        let manifest: Self = serde_json::from_str(&text).map_err(|error| FleetError::content(path, error))?;
+        for pile in &manifest.piles {
             pile.check().map_err(|problem| FleetError::content(path, problem))?;
         }
         Ok(manifest)
@@ -105,6 +134,13 @@ impl Pile {
         if signing.address() != address {
             return Err(format!("{name}.address is not the key's"));
         }
+        let co_signing = self.bls_key().map_err(|error| format!("{name}.bls_secret: {error}"))?;
+        if let (Some(key), Some(text)) = (&co_signing, &self.bls_key) {
+            let public = hex_bytes::<192>(text).map_err(|problem| format!("{name}.bls_key: {problem}"))?;
+            if key.public_key() != public {
+                return Err(format!("{name}.bls_key is not the secret's"));
+            }
+        }
         Ok(())
     }
 
@@ -130,6 +166,19 @@ impl Pile {
                 .map_err(|problem| FleetError::Setting(format!("{}.key: {problem}", self.name)))?,
         );
         Ok(SigningKey::from_bytes(&secret)?)
+    }
+
+    /// Key with which it co-signs roots, if it does.
+    ///
+    /// # Errors
+    /// It is no secret key of the curve.
+    pub fn bls_key(&self) -> Result<Option<BlsKey>, FleetError> {
+        let Some(text) = &self.bls_secret else { return Ok(None) };
+        let secret = Zeroizing::new(
+            hex_bytes::<32>(text)
+                .map_err(|problem| FleetError::Setting(format!("{}.bls_secret: {problem}", self.name)))?,
+        );
+        Ok(Some(BlsKey::from_bytes(&secret)?))
     }
 }
 

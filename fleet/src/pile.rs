@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cip22_device_sdk::{Error, Event, FRAME_BYTES_MAX, Session, Settings, Workspace};
+use cip22_device_sdk::{Error, Event, FRAME_BYTES_MAX, Session, Settings, Workspace, bls::BlsKey};
 use cip22_wire::{EndCause, FrameType, Level, NackCode, Sid};
 use tokio::{sync::watch, time::Instant as TokioInstant};
 
@@ -21,7 +21,7 @@ use crate::{
     frames::FrameBuffer,
     journal::{Note, PileLog},
     link::{Connector, Link},
-    manifest::Pile,
+    manifest::{Pile, Role},
     stats::PileStats,
     storage::FileStorage,
 };
@@ -101,6 +101,10 @@ impl PileTask {
             SystemEntropy,
             &mut workspace,
         )?;
+        let session = match co_signing_key(&self.pile)? {
+            Some(key) => session.with_bls_key(key),
+            None => session,
+        };
         let battery = SimulatedBattery::new(self.pile.battery()[31]);
         let orders = self.orders.clone();
         let mut running = Running {
@@ -111,6 +115,7 @@ impl PileTask {
             phase: Phase::Idle { from: Instant::now() },
             orders,
             retry_at: None,
+            away_until: None,
             energy_at_grant: 0,
             records: 0,
             awaited: HashSet::new(),
@@ -147,6 +152,8 @@ struct Running<'a> {
     orders: watch::Receiver<Order>,
     /// When an offline pile is asked to connect again.
     retry_at: Option<Instant>,
+    /// How long a pile that vanished does not connect.
+    away_until: Option<Instant>,
     energy_at_grant: u32,
     /// Of the charge under way.
     records: u32,
@@ -253,11 +260,17 @@ impl Running<'_> {
         };
         self.inbox.extend_from_slice(bytes);
         self.frames.extend(bytes);
+        let mut root_came = false;
         while let Ok(Some((frame_type, payload, _))) = self.frames.next_frame() {
+            root_came |= frame_type == FrameType::BatchRoot.code();
             match self.task.log.received(frame_type, payload, at) {
                 Some(Note::Granted(_)) => count(&self.task.stats.granted, 1),
                 None => {}
             }
+        }
+        if root_came && self.task.pile.role == Role::VanishOnRoot {
+            self.away_until = Some(at + VANISH);
+            self.lose("vanishes");
         }
     }
 
@@ -285,6 +298,9 @@ impl Running<'_> {
     }
 
     async fn connect(&mut self) {
+        if self.away_until.is_some_and(|until| Instant::now() < until) {
+            return self.session.disconnected();
+        }
         if self.link.take().is_some() {
             self.task.log.event("disconnected", |line| line.push_str(",\"reason\":\"for another\""));
         }
@@ -326,6 +342,7 @@ impl Running<'_> {
             Event::PolicyAcked { version } => {
                 stats.policy_acked.fetch_max(version, Relaxed);
             }
+            Event::RootSigned { .. } => count(&stats.co_signed, 1),
             Event::Granted { sid, .. } => {
                 self.awaited.insert(sid);
                 self.energy_at_grant = self.battery.energy_wh();
@@ -559,6 +576,14 @@ async fn read(link: &mut Option<Link>, buf: &mut [u8]) -> std::io::Result<usize>
     }
 }
 
+/// The key with which it co-signs: the enrolled one, or any other for who signs wrongly for ever.
+fn co_signing_key(pile: &Pile) -> Result<Option<BlsKey>, FleetError> {
+    match pile.role {
+        Role::BadBatchSig => Ok(Some(BlsKey::random(&mut SystemEntropy)?)),
+        _ => pile.bls_key(),
+    }
+}
+
 fn count(counter: &std::sync::atomic::AtomicU32, by: u32) {
     counter.fetch_add(by, Relaxed);
 }
@@ -572,5 +597,7 @@ fn write_code(line: &mut String, code: u16) {
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the operator's second look at an offline pile takes.
 const OFFLINE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a pile stays away that vanished.
+const VANISH: Duration = Duration::from_secs(3);
 const IDLE_WAKE: Duration = Duration::from_secs(3_600);
 const OUT_BYTES: usize = FRAME_BYTES_MAX;

@@ -5,11 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cip22_device_sdk::sign::SigningKey;
+use cip22_device_sdk::{bls::BlsKey, sign::SigningKey};
 use cip22_wire::{Address, limits::GROUP_INDICES_MAX};
 use zeroize::Zeroizing;
 
 use crate::{
+    clock::SystemEntropy,
     error::FleetError,
     files::write_private,
     manifest::{Manifest, Pile, Role, hex_bytes, hex_text},
@@ -31,6 +32,12 @@ pub struct Arguments {
     /// Further piles that are to be revoked on chain before the run.
     #[arg(long, default_value_t = 0)]
     pub revoked: u32,
+    /// Further piles that charge honestly and co-sign roots with a wrong key.
+    #[arg(long, default_value_t = 0)]
+    pub bad_batch_sig: u32,
+    /// Further piles that charge honestly and close the connection when a root comes.
+    #[arg(long, default_value_t = 0)]
+    pub vanish_on_root: u32,
     /// First group; each takes 224 piles.
     #[arg(long, default_value_t = 1)]
     pub group: u32,
@@ -67,6 +74,8 @@ pub fn run(arguments: &Arguments) -> Result<(), FleetError> {
         ("pile", arguments.count, Role::Honest),
         ("misbehaving", arguments.misbehaving, Role::Misbehaving),
         ("revoked", arguments.revoked, Role::Revoked),
+        ("bad-batch-sig", arguments.bad_batch_sig, Role::BadBatchSig),
+        ("vanish-on-root", arguments.vanish_on_root, Role::VanishOnRoot),
     ];
     let mut piles = Vec::new();
     for (prefix, count, role) in roles {
@@ -83,7 +92,15 @@ fn pile(root: &Root, pki: &Path, name: String, group: u32, role: Role) -> Result
     let (key, secret) = random_key()?;
     let (device_id, battery) = (random_id()?, random_id()?);
     root.issue_device(&device_id)?.write(pki, &name)?;
+    // Who misbehaves is not there when a root comes.
+    let co_signing = match role {
+        Role::Misbehaving => None,
+        _ => Some(BlsKey::random(&mut SystemEntropy)?),
+    };
     Ok(Pile {
+        bls_secret: co_signing.as_ref().map(|key| hex_text(&*key.to_bytes())),
+        bls_key: co_signing.as_ref().map(|key| hex_text(&key.public_key())),
+        bls_possession: None,
         device_id: hex_text(&device_id),
         key: hex_text(&*secret),
         address: hex_text(&key.address()),
@@ -127,13 +144,25 @@ fn secret_file(path: &Path) -> Result<Zeroizing<[u8; 32]>, FleetError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{collections::HashSet, os::unix::fs::PermissionsExt};
 
     use super::*;
 
     fn arguments(out: PathBuf, count: u32) -> Arguments {
         let dns = vec!["localhost".to_owned()];
-        Arguments { out, count, misbehaving: 1, revoked: 1, group: 7, gateway_address: None, dns }
+        let (misbehaving, revoked, bad_batch_sig, vanish_on_root) = (1, 1, 1, 1);
+        let (group, gateway_address) = (7, None);
+        Arguments {
+            out,
+            count,
+            misbehaving,
+            revoked,
+            bad_batch_sig,
+            vanish_on_root,
+            group,
+            gateway_address,
+            dns,
+        }
     }
 
     #[test]
@@ -142,9 +171,12 @@ mod tests {
         run(&arguments(folder.path().to_owned(), 225)).unwrap();
         let path = folder.path().join("fleet.json");
         let fleet = Manifest::load(&path).unwrap();
-        assert_eq!(fleet.piles.len(), 227);
+        assert_eq!(fleet.piles.len(), 229);
         assert_eq!((fleet.piles[223].group, fleet.piles[224].group), (7, 8), "224 piles a group");
         assert_eq!(fleet.piles[226].role, Role::Revoked);
+        assert_eq!([227, 228].map(|at| fleet.piles[at].role), [Role::BadBatchSig, Role::VanishOnRoot]);
+        let keys: HashSet<_> = fleet.piles.iter().filter_map(|pile| pile.bls_key.clone()).collect();
+        assert_eq!(keys.len(), 228, "a key of its own for every pile that may co-sign");
         for file in ["fleet.json", "gateway.key", "site.secret", "pki/pile-0001.key", "pki/root.key"] {
             let mode = fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");
@@ -164,5 +196,17 @@ mod tests {
         fleet.store(&path).unwrap();
         let error = Manifest::load(&path).unwrap_err().to_string();
         assert!(error.contains("pile-0001.address"), "{error}");
+    }
+
+    #[test]
+    fn a_bls_key_that_is_not_the_secrets_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        run(&arguments(folder.path().to_owned(), 1)).unwrap();
+        let path = folder.path().join("fleet.json");
+        let mut fleet = Manifest::load(&path).unwrap();
+        fleet.piles[0].bls_key = fleet.piles[3].bls_key.clone();
+        fleet.store(&path).unwrap();
+        let error = Manifest::load(&path).unwrap_err().to_string();
+        assert!(error.contains("pile-0001.bls_key"), "{error}");
     }
 }

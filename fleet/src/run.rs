@@ -162,8 +162,7 @@ pub async fn run(arguments: Arguments) -> Result<Totals, FleetError> {
 
 /// Who is honest, and who plays the misbehaviour: those meant for it, else the last of the fleet.
 fn cast(piles: Vec<Pile>, misbehave: bool) -> (Vec<Pile>, Vec<Pile>) {
-    let (mut honest, mut others): (Vec<_>, Vec<_>) =
-        piles.into_iter().partition(|pile| pile.role == Role::Honest);
+    let (mut honest, mut others): (Vec<_>, Vec<_>) = piles.into_iter().partition(|pile| pile.role.charges());
     if misbehave && !others.iter().any(|pile| pile.role == Role::Misbehaving) {
         let keep = honest.len() - (honest.len() / 2).min(MISBEHAVING_MAX);
         others.extend(honest.split_off(keep));

@@ -22,6 +22,8 @@ pub struct PileStats {
     pub policy_acked: AtomicU32,
     /// Grants that are on chain by AUTH_FINAL.
     pub finals: AtomicU32,
+    /// Roots co-signed, the same one again included.
+    pub co_signed: AtomicU32,
     /// Frames that lack an answer.
     pub unanswered: AtomicU32,
     /// The pile has stopped.
@@ -53,6 +55,8 @@ pub struct Totals {
     pub policy_max: u32,
     /// Grants on chain by AUTH_FINAL.
     pub finals: u32,
+    /// Roots co-signed, the same one again included.
+    pub co_signed: u32,
     /// Frames that lack an answer.
     pub unanswered: u32,
     /// Piles that have stopped with everything answered.
@@ -76,6 +80,7 @@ impl Totals {
             totals.policy_min = totals.policy_min.min(policy);
             totals.policy_max = totals.policy_max.max(policy);
             totals.finals += pile.finals.load(Relaxed);
+            totals.co_signed += pile.co_signed.load(Relaxed);
             totals.unanswered += pile.unanswered.load(Relaxed);
             totals.clean += u32::from(pile.clean.load(Relaxed));
         }
@@ -92,8 +97,8 @@ impl fmt::Display for Totals {
         write!(
             f,
             "connected {connected}/{piles}  granted {granted}  denied {denied}  final {}  telemetry {telemetry_acked}  \
-             policy {policy_min}..{policy_max}  unanswered {}",
-            self.finals, self.unanswered
+             policy {policy_min}..{policy_max}  co-signed {}  unanswered {}",
+            self.finals, self.co_signed, self.unanswered
         )
     }
 }

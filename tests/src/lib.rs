@@ -3,6 +3,7 @@
 //! Everything panics on trouble: a scenario that cannot be set up has failed.
 
 pub mod chain;
+pub mod co_sign;
 pub mod endpoints;
 pub mod fuzz;
 pub mod hanging;

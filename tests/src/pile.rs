@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::co_sign::Closed;
 use crate::world::PileEntry;
 
 /// A scripted pile.
@@ -47,6 +48,8 @@ pub struct Pile {
     policy_bytes: Vec<u8>,
     /// n and head of the last statement in the open epoch.
     pub chain: (u8, Hash),
+    /// The epochs that newer ones closed, with the last statement in each.
+    pub closed: Vec<Closed>,
     /// Epoch, n and head of the last AUTH_RESP. An EPOCH that comes meanwhile does not change it.
     pub answered: (u32, u8, Hash),
     /// Newest telemetry record: seq and fingerprint.
@@ -98,6 +101,7 @@ impl Pile {
             policies: Vec::new(),
             policy_bytes: Vec::new(),
             chain: (0, [0; 32]),
+            closed: Vec::new(),
             answered: (0, 0, [0; 32]),
             record: (0, [0; 32]),
             checkpoint: (0, [0; 32]),
@@ -105,6 +109,11 @@ impl Pile {
             inbox: Vec::new(),
             waiting: VecDeque::new(),
         }
+    }
+
+    /// The verifier's domain.
+    pub fn domain(&self) -> &Domain {
+        &self.domain
     }
 
     /// TLS client configuration with this pile's certificate.
@@ -449,7 +458,12 @@ impl Pile {
     fn note(&mut self, frame_type: u8, payload: &[u8]) {
         match Message::decode(frame_type, payload).expect("the gateway's messages decode") {
             Message::Epoch(epoch) => {
-                self.epoch = Some(epoch);
+                let (n, head) = self.chain;
+                if let Some(before) =
+                    self.epoch.replace(epoch).filter(|before| n > 0 && before.epoch < epoch.epoch)
+                {
+                    self.closed.push(Closed { epoch: before, n, head });
+                }
                 self.chain = (0, [0; 32]);
             }
             Message::SetPolicy(set) => self.note_policy(&set),

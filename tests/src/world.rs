@@ -42,6 +42,8 @@ pub struct PileEntry {
     pub group: u32,
     /// Battery, 0x hex.
     pub battery: String,
+    /// Secret BLS key, 0x hex, if it co-signs.
+    pub bls_secret: Option<String>,
     /// Certificate, relative to `fleet.json`.
     pub certificate: String,
     /// Its key.

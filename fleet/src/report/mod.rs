@@ -15,11 +15,7 @@ use serde::Serialize;
 pub use chain::{ChainFacts, RecordedHead};
 pub use logs::PileFacts;
 
-use crate::{
-    deployment::Deployment,
-    error::FleetError,
-    manifest::{Manifest, Role},
-};
+use crate::{deployment::Deployment, error::FleetError, manifest::Manifest};
 
 /// What to count.
 #[derive(Clone, Debug, clap::Args)]
@@ -196,7 +192,7 @@ pub async fn run(arguments: Arguments) -> Result<(), FleetError> {
     let deployment = Deployment::load(&arguments.deployment)?;
     let fleet = Manifest::load(&arguments.fleet)?;
     let names: Vec<&str> =
-        fleet.piles.iter().filter(|pile| pile.role == Role::Honest).map(|pile| pile.name.as_str()).collect();
+        fleet.piles.iter().filter(|pile| pile.role.charges()).map(|pile| pile.name.as_str()).collect();
     let piles = logs::read_piles(&arguments.logs, &names)?;
     let rejected = logs::read_rejections(&arguments.logs)?;
     let deadline = Instant::now() + Duration::from_secs(arguments.wait_s);
