@@ -1,7 +1,7 @@
 """Writes the golden vectors beside this file, by a route of its own: the field tables are read from docs/protocol.md, digests and
 signatures come from eth-account, everything else from other libraries than the Rust and Solidity code uses.
 
-    pip install eth-account==0.14.0 coincurve==21.0.0 pycryptodome==3.24.1 crc==8.0.0
+    pip install eth-account==0.14.0 coincurve==21.0.0 pycryptodome==3.24.1 crc==8.0.0 py-ecc==8.0.0
     python generate.py
 
 The output is deterministic. Byte strings are 0x-hex; integers are JSON numbers, except in `fields` of frames.json, where every value
@@ -14,14 +14,14 @@ import json
 import re
 from pathlib import Path
 
+import bls
 from coincurve import PrivateKey, PublicKey
-from Crypto.Hash import SHA3_256, keccak
+from Crypto.Hash import SHA3_256
 from crc import Calculator, Configuration
 from eth_account import Account
-from eth_account.messages import encode_typed_data
+from primitives import PROTOCOL, Domain, digest_of, filler, keccak256, uint
 
 HERE = Path(__file__).resolve().parent
-PROTOCOL = HERE.parents[1] / "docs" / "protocol.md"
 CRC = Calculator(Configuration(width=8, polynomial=0x07, init_value=0, final_xor_value=0x55))
 
 
@@ -33,18 +33,10 @@ def main():
     write("telemetry", {"records": scenario.telemetry})
     write("session_keys", scenario.session_keys)
     write("frames", frame_vectors(scenario))
+    write("bls", bls.vectors(scenario))
 
 
 # --- primitives
-
-
-def keccak256(data):
-    return keccak.new(digest_bits=256, data=data).digest()
-
-
-def filler(label, size):
-    """Bytes that look random and never change."""
-    return hashlib.shake_128(f"CIP-22 vector {label}".encode()).digest(size)
 
 
 def hexed(value):
@@ -59,10 +51,6 @@ def hexed(value):
 
 def write(name, content):
     (HERE / f"{name}.json").write_text(json.dumps(hexed(content), indent=1) + "\n")
-
-
-def uint(value, size):
-    return value.to_bytes(size, "big", signed=value < 0)
 
 
 def tlv(fields):
@@ -96,41 +84,6 @@ def x_of_shared_point(private, public):
 
 # --- what a pile and its gateway sign during one charge
 
-STRUCTS = {
-    name: [tuple(field.split(" ")) for field in fields.split(",")]
-    for name, fields in re.findall(r"^\| `(\w+)\(([^)]*)\)`", PROTOCOL.read_text(), re.M)
-}
-
-
-class Domain:
-    def __init__(self, chain_id, contract):
-        self.chain_id, self.contract = chain_id, contract
-
-    def encode(self, struct, values):
-        """eth-account's header is the domain separator, its body the struct hash."""
-        return encode_typed_data(
-            full_message={
-                "types": {
-                    "EIP712Domain": [
-                        {"name": "name", "type": "string"},
-                        {"name": "version", "type": "string"},
-                        {"name": "chainId", "type": "uint256"},
-                        {"name": "verifyingContract", "type": "address"},
-                    ],
-                    struct: [{"name": name, "type": kind} for kind, name in STRUCTS[struct]],
-                },
-                "primaryType": struct,
-                "domain": {
-                    "name": "CIP-22",
-                    "version": "2",
-                    "chainId": self.chain_id,
-                    "verifyingContract": "0x" + self.contract.hex(),
-                },
-                "message": {name: value for (_, name), value in zip(STRUCTS[struct], values, strict=True)},
-            }
-        )
-
-
 class Scenario:
     """One charge: a policy is acknowledged, a ticket answered, a checkpoint stated."""
 
@@ -139,6 +92,7 @@ class Scenario:
         self.dev_eph, self.gw_eph = Key("dev_eph"), Key("gw_eph")
         self.verifier = Domain(1235, filler("verifier", 20))
         self.registry = Domain(1235, filler("policy registry", 20))
+        self.devices = Domain(1235, filler("device registry", 20))
         self.device_id, self.battery = filler("device_id", 32), filler("battery", 32)
         self.sid, self.group, self.index, self.epoch = filler("sid", 16), 7, 201, 4242
         self.challenge = filler("epoch challenge", 32)
@@ -325,10 +279,6 @@ class Scenario:
             "ticket_hash": ticket_hash,
             "tags": tags,
         }
-
-
-def digest_of(signable):
-    return keccak256(b"\x19" + signable.version + signable.header + signable.body)
 
 
 # --- frames
