@@ -6,8 +6,9 @@ import net from "node:net";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { CHAIN_ID, nodeConfig } from "./node-config.mjs";
+import { CHAIN_ID, CORE_CHAIN_ID, nodeConfig, olderNodeConfig } from "./node-config.mjs";
 
+const NODES = ["v3.0", "v2.4"];
 const HERE = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
 
 async function main() {
@@ -16,6 +17,7 @@ async function main() {
     options: {
       dir: { type: "string", default: path.join(HERE, "../../target/devnet") },
       from: { type: "string" },
+      node: { type: "string" },
       "owner-pid": { type: "string" },
       port: { type: "string", default: "8545" },
       "ws-port": { type: "string" },
@@ -50,14 +52,21 @@ async function up(options) {
   const timeoutS = wholeNumber("--start-timeout-s", options["start-timeout-s"], 1, 3_600);
   const owner = options["owner-pid"] ? [String(wholeNumber("--owner-pid", options["owner-pid"], 1, 2 ** 22))] : [];
   const previous = readState(dir);
+  const version = options.node ?? previous?.node ?? "v3.0";
+  if (!NODES.includes(version)) fail(`--node ${version}: it is one of ${NODES.join(", ")}`);
+  const older = version === "v2.4";
+  if (older && (options.peers || options.bootnode)) fail("--node v2.4 stands alone: it takes neither --peers nor --bootnode");
   const ports = await choosePorts(options, previous);
   const peer = options.peers || options.bootnode ? peerIdentity(previous?.net_key, ports.p2p) : {};
   const accounts = JSON.parse(fs.readFileSync(path.join(HERE, "accounts.json"), "utf8"));
 
   // The node refuses a blank line, so none ends the file.
   fs.writeFileSync(path.join(dir, "genesis_evm_secrets.txt"), accounts.map((a) => a.key.slice(2)).join("\n"));
-  const configFile = path.join(dir, "conflux.toml");
-  fs.writeFileSync(configFile, nodeConfig({ dir, ports, blockIntervalMs, netKey: peer.net_key, bootnode: options.bootnode }));
+  const configFile = path.join(dir, older ? "conflux.json" : "conflux.toml");
+  const config = older
+    ? olderNodeConfig({ dir, ports, blockIntervalMs, secrets: accounts.map((a) => a.key.slice(2)) })
+    : nodeConfig({ dir, ports, blockIntervalMs, netKey: peer.net_key, bootnode: options.bootnode });
+  fs.writeFileSync(configFile, config);
 
   // The node keeps 150 MB for its proof-of-stake part in a temporary folder and never removes it.
   const scratch = path.join(dir, "scratch");
@@ -66,7 +75,7 @@ async function up(options) {
 
   const logFile = path.join(dir, "node.log");
   const log = fs.openSync(logFile, "a");
-  const child = spawn(process.execPath, [path.join(HERE, "run-node.mjs"), configFile, ...owner], {
+  const child = spawn(process.execPath, [path.join(HERE, older ? "v2.4" : "", "run-node.mjs"), configFile, ...owner], {
     cwd: dir,
     env: { ...process.env, TMPDIR: scratch },
     detached: true,
@@ -79,6 +88,7 @@ async function up(options) {
     ws_url: `ws://127.0.0.1:${ports.ws}`,
     native_rpc_url: `http://127.0.0.1:${ports.native}`,
     chain_id: CHAIN_ID,
+    node: version,
     pid: child.pid,
     block_interval_ms: blockIntervalMs,
     dir,
@@ -95,21 +105,38 @@ async function up(options) {
 
   // "RPC up" comes seconds before blocks are executed, and only then do calls and fees work: the head must have moved.
   const started = Date.now();
+  const waitUntil = async (what, reached) => {
+    while (!(await reached())) {
+      if (exit !== null) fail(`the node ended while starting (${exit}); last lines of ${logFile}:\n${tail(logFile)}`);
+      if (Date.now() - started > timeoutS * 1_000) {
+        process.kill(child.pid, "SIGKILL");
+        fail(`${what} within --start-timeout-s ${timeoutS}; last lines of ${logFile}:\n${tail(logFile)}`);
+      }
+      await pause(100);
+    }
+  };
   let first = null;
   let head = null;
-  while (head === null || (head <= first && !options.follower)) {
-    if (exit !== null) fail(`the node ended while starting (${exit}); last lines of ${logFile}:\n${tail(logFile)}`);
-    if (Date.now() - started > timeoutS * 1_000) {
-      process.kill(child.pid, "SIGKILL");
-      fail(`no new block within --start-timeout-s ${timeoutS}; last lines of ${logFile}:\n${tail(logFile)}`);
-    }
-    await pause(100);
+  await waitUntil("no new block", async () => {
     head = await rpc(state.rpc_url, "eth_blockNumber", []).then(Number, () => null);
     first ??= head;
-  }
+    return head !== null && (head > first || options.follower);
+  });
+  if (older) await fundInEspace(state, waitUntil);
   writeState(dir, state);
   child.unref();
   console.log(`devnet ready after ${((Date.now() - started) / 1_000).toFixed(1)} s: ${state.rpc_url}, chain ${CHAIN_ID}, block ${head}, pid ${child.pid}, ${path.join(dir, "devnet.json")}`);
+}
+
+/** On a new chain of the older node, whose accounts have nothing in eSpace. */
+async function fundInEspace({ rpc_url, native_rpc_url, accounts }, waitUntil) {
+  const empty = async ({ address }) => BigInt(await rpc(rpc_url, "eth_getBalance", [address, "latest"])) === 0n;
+  const poor = [];
+  for (const account of accounts) if (await empty(account)) poor.push(account);
+  if (poor.length === 0) return;
+  const { fund } = await import("./v2.4/fund.mjs");
+  await fund(native_rpc_url, CORE_CHAIN_ID, poor);
+  await waitUntil("an account without funds", async () => !(await Promise.all(poor.map(empty))).includes(true));
 }
 
 /** A node's key, kept over restarts, and the name by which others reach it. */
@@ -232,7 +259,7 @@ function runningNode(dir) {
 /** Process ids are reused: the command line must still name this devnet, and a zombie runs no longer. */
 function isAlive({ pid, dir }) {
   try {
-    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(path.join(dir, "conflux.toml"));
+    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(path.join(dir, "conflux."));
   } catch {
     return false;
   }

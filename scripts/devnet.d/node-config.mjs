@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 const POS_CONFIG = fileURLToPath(new URL("pos_config", import.meta.url));
 
 export const CHAIN_ID = 1235;
+export const CORE_CHAIN_ID = 1234;
 
 // Hardforks that `default_transition_time` leaves at their mainnet heights; PUSH0 (cip119) is among them.
 const HARDFORKS = [
@@ -32,7 +33,7 @@ const HARDFORKS = [
 export function nodeConfig({ dir, ports, blockIntervalMs, netKey, bootnode }) {
   const settings = {
     mode: "dev",
-    chain_id: 1234,
+    chain_id: CORE_CHAIN_ID,
     evm_chain_id: CHAIN_ID,
     conflux_data_dir: dir,
     block_db_dir: path.join(dir, "blockchain_db"),
@@ -63,4 +64,33 @@ export function nodeConfig({ dir, ports, blockIntervalMs, netKey, bootnode }) {
   return Object.entries(settings)
     .map(([key, value]) => `${key}=${JSON.stringify(value)}\n`)
     .join("");
+}
+
+/** The v2.4 addon's, which takes an object instead of a file; `secrets` without 0x. */
+export function olderNodeConfig({ dir, ports, blockIntervalMs, secrets }) {
+  const settings = {
+    nodeType: "full",
+    chainId: CORE_CHAIN_ID,
+    evmChainId: CHAIN_ID,
+    devBlockIntervalMs: blockIntervalMs,
+    genesisSecrets: secrets,
+    confluxDataDir: dir,
+    blockDbType: "rocksdb",
+    publicRpcApis: "all",
+    publicEvmRpcApis: "evm", // with "all" it serves the core space's instead
+    jsonrpcHttpPort: ports.native,
+    jsonrpcHttpEthPort: ports.rpc,
+    jsonrpcWsEthPort: ports.ws,
+    tcpPort: ports.p2p,
+    udpPort: ports.p2p,
+    pollLifetimeInSeconds: 60,
+    posReferenceEnableHeight: 0,
+    defaultTransitionTime: 1,
+    cip1559TransitionHeight: 1,
+    devPosPrivateKeyEncryptionPassword: "123456",
+    posConfigPath: path.join(POS_CONFIG, "pos_config.yaml"),
+    posInitialNodesPath: path.join(POS_CONFIG, "initial_nodes.json"),
+    posPrivateKeyPath: path.join(dir, "pos_key"),
+  };
+  return `${JSON.stringify(settings, null, 2)}\n`;
 }

@@ -29,6 +29,7 @@ mod node_is_killed_and_restarted_under_load;
 mod nonce_consumed_by_a_foreign_transaction;
 mod offline_backlog_is_replayed_in_one_go;
 mod offline_backlog_is_taken_at_once;
+mod older_node_without_bls_uses_lane_1;
 mod open_ticket_is_asked_anew_when_the_epoch_advances;
 mod operator_bumps_and_cancels;
 mod operators_can_see_why;

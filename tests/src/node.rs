@@ -20,6 +20,8 @@ pub struct Node {
 pub struct Info {
     /// eSpace JSON-RPC.
     pub rpc_url: String,
+    /// Its version, as `devnet up --node` takes it.
+    pub node: String,
     /// How other nodes name it, if they may join it.
     pub peer_url: Option<String>,
     /// Funded test accounts.
@@ -38,6 +40,11 @@ pub struct Account {
 }
 
 impl Info {
+    /// Whether it knows nothing of BLS12-381.
+    pub fn is_older(&self) -> bool {
+        self.node == "v2.4"
+    }
+
     /// The account of a role.
     pub fn account(&self, role: &str) -> &Account {
         self.accounts.iter().find(|account| account.role == role).expect("a known role")
@@ -54,6 +61,16 @@ impl Node {
     pub fn start(dir: &Path, from: Option<&Path>, block_interval_ms: u32) -> Self {
         let mut command = devnet("up", dir);
         command.args(["--block-interval-ms", &block_interval_ms.to_string()]);
+        if let Some(from) = from {
+            command.arg("--from").arg(from);
+        }
+        Self { dir: dir.to_owned(), kept: None, info: up(command, dir) }
+    }
+
+    /// As [`Node::start`], with conflux-rust v2.4, which knows nothing of BLS12-381.
+    pub fn start_older(dir: &Path, from: Option<&Path>, block_interval_ms: u32) -> Self {
+        let mut command = devnet("up", dir);
+        command.args(["--node", "v2.4", "--block-interval-ms", &block_interval_ms.to_string()]);
         if let Some(from) = from {
             command.arg("--from").arg(from);
         }

@@ -17,6 +17,7 @@ pub const PILES: usize = 8;
 pub struct Snapshot {
     dir: PathBuf,
     piles: usize,
+    older: bool,
 }
 
 impl Snapshot {
@@ -26,14 +27,23 @@ impl Snapshot {
     }
 
     /// One with so many piles.
-    #[allow(clippy::disallowed_methods, reason = "scenarios work on real files")]
     pub fn with_piles(piles: usize) -> Self {
+        Self::find(piles, false)
+    }
+
+    /// One that the node of before BLS12-381 made, for it alone.
+    pub fn older() -> Self {
+        Self::find(PILES, true)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "scenarios work on real files")]
+    fn find(piles: usize, older: bool) -> Self {
         let root = target().join("scenarios");
         fs::create_dir_all(&root).expect("target folder is writable");
-        let lock = File::create(root.join(format!("snapshot-{piles}.lock"))).expect("lock file");
+        let lock = File::create(root.join(format!("snapshot-{piles}-{older}.lock"))).expect("lock file");
         lock.lock().expect("lock");
-        let dir = root.join(format!("snapshot-{:016x}", fingerprint(piles)));
-        let snapshot = Self { dir, piles };
+        let dir = root.join(format!("snapshot-{:016x}", fingerprint(piles, older)));
+        let snapshot = Self { dir, piles, older };
         if !snapshot.dir.join("done").exists() {
             let _ = fs::remove_dir_all(&snapshot.dir);
             snapshot.make();
@@ -57,13 +67,19 @@ impl Snapshot {
         self.dir.join("fleet")
     }
 
+    /// A node of the kind that made it.
+    pub fn start(&self, dir: &Path, from: Option<&Path>, block_interval_ms: u32) -> Node {
+        let start = if self.older { Node::start_older } else { Node::start };
+        start(dir, from, block_interval_ms)
+    }
+
     fn make(&self) {
         run(&mut Command::new(repository().join("scripts/steps/forge-scripts.sh")));
         fs::create_dir_all(&self.dir).expect("snapshot folder");
         let mut provision = Command::new(program("cip22-fleet"));
         provision.arg("provision").arg("--out").arg(self.fleet());
         run(provision.args(["--count", &self.piles.to_string()]));
-        let node = Node::start(&self.chain(), None, 100);
+        let node = self.start(&self.chain(), None, 100);
         self.script("Deploy", &node, "deployer", &[]);
         let fleet = self.fleet().join("fleet.json").display().to_string();
         self.script("RegisterFleet", &node, "deployer", &[("FLEET_FILE", fleet)]);
@@ -81,7 +97,13 @@ pub fn forge_script(name: &str, node: &Node, deployment: &Path, sender: &str, en
     let contracts = repository().join("contracts");
     let mut forge = Command::new(contracts.join("node_modules/.bin/forge"));
     forge.current_dir(&contracts).arg("script").arg(format!("script/{name}.s.sol"));
-    forge.args(["--rpc-url", &node.info.rpc_url, "--broadcast", "--skip-simulation"]);
+    forge.args(["--rpc-url", &node.info.rpc_url, "--broadcast"]);
+    if node.info.is_older() {
+        // It cannot estimate a deployment: forge's own estimate, by Ethereum's prices, made large enough for eSpace's.
+        forge.args(["--gas-estimate-multiplier", "300"]);
+    } else {
+        forge.arg("--skip-simulation");
+    }
     forge.args(["--with-gas-price", "50gwei", "--priority-gas-price", "1gwei"]);
     forge.args(["--private-key", &node.info.account(sender).key]);
     forge.env("FOUNDRY_DYNAMIC_TEST_LINKING", "false");
@@ -118,9 +140,9 @@ fn program_dir() -> PathBuf {
 }
 
 /// A number that changes with the contracts, the deployment scripts and the node's configuration.
-fn fingerprint(piles: usize) -> u64 {
+fn fingerprint(piles: usize, older: bool) -> u64 {
     let mut hasher = DefaultHasher::new();
-    piles.hash(&mut hasher);
+    (piles, older).hash(&mut hasher);
     for folder in ["contracts/src", "contracts/script", "scripts/devnet.d"] {
         hash_folder(&repository().join(folder), &mut hasher);
     }

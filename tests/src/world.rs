@@ -71,9 +71,14 @@ impl World {
         Self::on(Snapshot::with_piles(piles), block_interval_ms)
     }
 
+    /// As [`World::new`], on a node that knows nothing of BLS12-381.
+    pub fn older() -> Self {
+        Self::on(Snapshot::older(), 200)
+    }
+
     fn on(snapshot: Snapshot, block_interval_ms: u32) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let node = Node::start(&dir.path().join("chain"), Some(&snapshot.chain()), block_interval_ms);
+        let node = snapshot.start(&dir.path().join("chain"), Some(&snapshot.chain()), block_interval_ms);
         let deployment = Deployment::load(&snapshot.deployment()).expect("the deployment file");
         let chain = Chain::new(&node.info.rpc_url, deployment.verifier());
         let manifest = std::fs::read(snapshot.fleet().join("fleet.json")).expect("fleet.json");
