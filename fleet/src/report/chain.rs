@@ -1,6 +1,6 @@
 //! Reads the contracts' events and the receipts of what recorded heads, up to the `safe` block.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use alloy::{
     primitives::{Address, B256, U256},
@@ -18,6 +18,7 @@ use crate::{deployment::Deployment, error::FleetError};
 sol! {
     event HeadRecorded(uint32 indexed group, uint256 indexed position, bytes32 head);
     event HeadExtended(uint32 indexed group, uint256 indexed position, bytes32 head);
+    event RootRecorded(uint32 indexed group, uint32 indexed epoch, bytes32 groupRoot, uint224 signers, bytes32 before);
     event BatteryAdvanced(bytes32 indexed battery, bytes32 indexed deviceId, uint32 seq, bytes32 fp, bytes16 segment, uint64 time, uint32 prevSeq);
     event PolicyScheduled(uint32 indexed version, uint32 indexed firstEpoch, bytes32 policyHash, bytes tariff, bytes signature);
 }
@@ -29,8 +30,39 @@ pub struct RecordedHead {
     pub n: u8,
     /// head_n.
     pub head: Hash,
+    /// Where it stands.
+    pub stands: Stands,
+}
+
+/// A root that a verifier emitted for one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordedRoot {
+    /// Root over the group's places.
+    pub group_root: Hash,
+    /// Bit i: index i signed.
+    pub signers: U256,
+    /// Where it stands.
+    pub stands: Stands,
+}
+
+/// Where an event stands on chain; the earlier is the lesser.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stands {
+    /// Its place among the events read.
+    pub order: usize,
     /// Unix time of its block, s.
     pub block_time_s: u64,
+    /// Its transaction.
+    pub transaction: B256,
+}
+
+/// What a transaction cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Gas {
+    /// `gasUsed`.
+    pub used: f64,
+    /// `gasFee` / price: what was paid for.
+    pub charged: f64,
 }
 
 /// What the chain says.
@@ -40,14 +72,18 @@ pub struct ChainFacts {
     pub safe_block: u64,
     /// By (group, index, epoch), in the order of the chain.
     pub heads: HashMap<(u32, u8, u32), Vec<RecordedHead>>,
+    /// By (group, epoch), in the order of the chain.
+    pub roots: HashMap<(u32, u32), Vec<RecordedRoot>>,
+    /// Transactions that recorded a root.
+    pub root_transactions: HashSet<B256>,
     /// Heads of batteries, by seq: fp.
     pub batteries: HashMap<BatteryId, BTreeMap<u32, Hash>>,
     /// What a contract counted although it counted it before: a head or a battery's head that goes no further than the one before it.
     pub doubles: usize,
     /// Newest policy scheduled.
     pub policy_version: u32,
-    /// Gas charged by each transaction that recorded heads.
-    pub gas_charged: HashMap<B256, f64>,
+    /// By transaction that recorded heads or roots.
+    pub gas: HashMap<B256, Gas>,
 }
 
 /// Reads on from where it stopped.
@@ -56,6 +92,8 @@ pub(super) struct Reader {
     provider: DynProvider,
     deployment: Deployment,
     next_block: u64,
+    /// Heads and roots so far.
+    recorded: usize,
     facts: ChainFacts,
 }
 
@@ -66,7 +104,7 @@ impl Reader {
         let url = rpc.parse().map_err(|_| FleetError::Setting("--rpc is no URL".to_owned()))?;
         let provider = ProviderBuilder::new().disable_recommended_fillers().connect_http(url).erased();
         let next_block = deployment.start_block;
-        Ok(Self { provider, deployment, next_block, facts: ChainFacts::default() })
+        Ok(Self { provider, deployment, next_block, recorded: 0, facts: ChainFacts::default() })
     }
 
     /// Everything up to the `safe` block of now.
@@ -90,7 +128,7 @@ impl Reader {
         let logs = self.provider.get_logs(&filter).await.map_err(|error| wrong("eth_getLogs", error))?;
         let mut times = HashMap::new();
         for log in &logs {
-            if let Some(block) = log.block_number.filter(|_| head_of(log).is_some()) {
+            if let Some(block) = log.block_number.filter(|_| recorded_by(log).is_some()) {
                 times.insert(block, 0);
             }
         }
@@ -103,30 +141,28 @@ impl Reader {
         for log in logs {
             let time = log.block_number.and_then(|block| times.get(&block)).copied().unwrap_or_default();
             self.take(&log, time);
-            if let Some(hash) = log.transaction_hash.filter(|_| head_of(&log).is_some())
+            if let Some(hash) = log.transaction_hash.filter(|_| recorded_by(&log).is_some())
                 && !transactions.contains(&hash)
             {
                 transactions.push(hash);
             }
         }
-        let charged: Vec<_> = stream::iter(transactions)
-            .map(|hash| gas_charged(&self.provider, hash))
+        let gas: Vec<_> = stream::iter(transactions)
+            .map(|hash| gas_of(&self.provider, hash))
             .buffered(RECEIPTS_AT_A_TIME)
             .try_collect()
             .await?;
-        self.facts.gas_charged.extend(charged);
+        self.facts.gas.extend(gas);
         Ok(())
     }
 
     fn take(&mut self, log: &Log, block_time_s: u64) {
         let address = log.address();
-        if let Some((group, position, head)) = head_of(log) {
-            let [.., e0, e1, e2, e3, index, n] = position.to_be_bytes::<32>();
-            let epoch = u32::from_be_bytes([e0, e1, e2, e3]);
-            let recorded = RecordedHead { n, head: head.0, block_time_s };
-            let heads = self.facts.heads.entry((group, index, epoch)).or_default();
-            self.facts.doubles += usize::from(heads.last().is_some_and(|last| last.n >= n));
-            heads.push(recorded);
+        if let Some(recorded) = recorded_by(log) {
+            let transaction = log.transaction_hash.unwrap_or_default();
+            let stands = Stands { order: self.recorded, block_time_s, transaction };
+            self.recorded += 1;
+            self.take_recorded(recorded, stands);
         } else if address == self.deployment.battery_ledger
             && let Ok(event) = BatteryAdvanced::decode_log(&log.inner)
         {
@@ -141,6 +177,24 @@ impl Reader {
         }
     }
 
+    fn take_recorded(&mut self, recorded: Recorded, stands: Stands) {
+        match recorded {
+            Recorded::Head(group, position, head) => {
+                let [.., e0, e1, e2, e3, index, n] = position.to_be_bytes::<32>();
+                let epoch = u32::from_be_bytes([e0, e1, e2, e3]);
+                let heads = self.facts.heads.entry((group, index, epoch)).or_default();
+                self.facts.doubles += usize::from(heads.last().is_some_and(|last| last.n >= n));
+                heads.push(RecordedHead { n, head: head.0, stands });
+            }
+            Recorded::Root(event) => {
+                let roots = self.facts.roots.entry((event.group, event.epoch)).or_default();
+                let (group_root, signers) = (event.groupRoot.0, U256::from(event.signers));
+                roots.push(RecordedRoot { group_root, signers, stands });
+                self.facts.root_transactions.insert(stands.transaction);
+            }
+        }
+    }
+
     async fn block(&self, tag: &str) -> Result<Value, FleetError> {
         // Raw: eSpace blocks lack fields that a typed one requires.
         self.provider
@@ -150,28 +204,36 @@ impl Reader {
     }
 }
 
-/// Group, position and head, if it is an event of a recorded head.
-fn head_of(log: &Log) -> Option<(u32, U256, B256)> {
+/// What puts statements on chain.
+enum Recorded {
+    /// Group, position and head.
+    Head(u32, U256, B256),
+    Root(RootRecorded),
+}
+
+/// What the event put on chain, if it is such an event.
+fn recorded_by(log: &Log) -> Option<Recorded> {
     if let Ok(event) = HeadRecorded::decode_log(&log.inner) {
-        return Some((event.group, event.position, event.head));
+        return Some(Recorded::Head(event.group, event.position, event.head));
+    }
+    if let Ok(event) = RootRecorded::decode_log(&log.inner) {
+        return Some(Recorded::Root(event.data));
     }
     let event = HeadExtended::decode_log(&log.inner).ok()?;
-    Some((event.group, event.position, event.head))
+    Some(Recorded::Head(event.group, event.position, event.head))
 }
 
 /// eSpace charges up to a quarter of an unused limit; `gasFee` is what was paid, `gasUsed` is not.
-async fn gas_charged(provider: &DynProvider, hash: B256) -> Result<(B256, f64), FleetError> {
+async fn gas_of(provider: &DynProvider, hash: B256) -> Result<(B256, Gas), FleetError> {
     let method = "eth_getTransactionReceipt";
     let receipt: Value =
         provider.raw_request(method.into(), json!([hash])).await.map_err(|error| wrong(method, error))?;
     let price = number(&receipt, "effectiveGasPrice").filter(|price| *price > 0);
     let price = price.ok_or_else(|| wrong(method, "no effectiveGasPrice"))?;
-    let charged = match quantity(&receipt, "gasFee") {
-        // Both fit f64 to more digits than are shown.
-        Some(fee) => fee.to::<u128>() as f64 / price as f64,
-        None => number(&receipt, "gasUsed").ok_or_else(|| wrong(method, "no gasFee and no gasUsed"))? as f64,
-    };
-    Ok((hash, charged))
+    // All fit f64 to more digits than are shown.
+    let used = number(&receipt, "gasUsed").ok_or_else(|| wrong(method, "no gasUsed"))? as f64;
+    let charged = quantity(&receipt, "gasFee").map_or(used, |fee| fee.to::<u128>() as f64 / price as f64);
+    Ok((hash, Gas { used, charged }))
 }
 
 fn quantity(object: &Value, field: &str) -> Option<U256> {
@@ -191,7 +253,7 @@ const RECEIPTS_AT_A_TIME: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::{LogData, b256};
+    use alloy::primitives::{LogData, Uint, b256};
 
     use super::*;
 
@@ -242,5 +304,22 @@ mod tests {
             reader.take(&log, 0);
         }
         assert_eq!(reader.facts.doubles, 3);
+    }
+
+    #[test]
+    fn a_root_is_kept_with_its_signers_and_its_transaction() {
+        let mut reader = reader();
+        let signers = Uint::from(0b1010);
+        let (group_root, before) = (B256::repeat_byte(0x77), B256::ZERO);
+        let event = RootRecorded { group: 1, epoch: 9, groupRoot: group_root, signers, before };
+        let transaction = B256::repeat_byte(0x33);
+        let log = Log { transaction_hash: Some(transaction), ..log(7, event.encode_log_data()) };
+        reader.take(&head(9, 2), 5);
+        reader.take(&log, 6);
+        let stands = Stands { order: 1, block_time_s: 6, transaction };
+        let root = RecordedRoot { group_root: group_root.0, signers: U256::from(0b1010), stands };
+        assert_eq!(reader.facts.roots[&(1, 9)], [root]);
+        assert_eq!(reader.facts.root_transactions, HashSet::from([transaction]));
+        assert_eq!(reader.facts.doubles, 0, "a pile's head and a root may both cover a statement");
     }
 }

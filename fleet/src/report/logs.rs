@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use cip22_wire::{BatteryId, DenyReason, FrameType, Hash, Level, NackCode, Sid};
+use cip22_wire::{BatteryId, DenyReason, FrameType, Hash, Level, NackCode, Sid, batch_tree};
 use serde::Deserialize;
 
 use crate::{
@@ -40,11 +40,26 @@ pub struct Grant {
     pub safe_ms: Option<u64>,
 }
 
+/// A leaf that the pile was told in BATCH_ROOT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// Of the group and index.
+    pub place: (u32, u8),
+    /// n of the newest statement under it.
+    pub n: u8,
+    /// head_n.
+    pub head: Hash,
+    /// Where its path leads among the places of the group.
+    pub group_root: Hash,
+}
+
 /// What the log of one pile says.
 #[derive(Clone, Debug, Default)]
 pub struct PileFacts {
     /// By (epoch, n).
     pub statements: BTreeMap<(u32, u8), Statement>,
+    /// By epoch, in the order they came.
+    pub leaves: HashMap<u32, Vec<Leaf>>,
     /// By sid.
     pub grants: HashMap<Sid, Grant>,
     /// Battery records sent: their fingerprints.
@@ -128,8 +143,12 @@ struct Fields {
     battery: Option<String>,
     seq: Option<u32>,
     fp: Option<String>,
+    group: Option<u32>,
     epoch: Option<u32>,
     n: Option<u8>,
+    leaf: Option<u16>,
+    head: Option<String>,
+    path: Option<String>,
     version: Option<u32>,
     dev_eph: Option<String>,
     wh: Option<u32>,
@@ -227,12 +246,29 @@ impl PileFacts {
                 let version = position.and_then(|position| self.policy_acks.get(&position));
                 self.policies.extend(version);
             }
+            FrameType::BatchRoot => self.take_leaf(fields)?,
             FrameType::AuthFinal if fields.level >= Some(Level::Safe.code()) => {
                 if let Some(grant) = frame.sid.and_then(|sid| self.grants.get_mut(&sid)) {
                     grant.safe_ms.get_or_insert(line.t_ms);
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_leaf(&mut self, fields: &Fields) -> Result<(), String> {
+        let (group, epoch) = (present(fields.group, "group")?, present(fields.epoch, "epoch")?);
+        let (leaf, n) = (present(fields.leaf, "leaf")?, present(fields.n, "n")?);
+        let head = bytes(fields.head.as_deref(), "head")?;
+        let path = present(fields.path.as_deref(), "path")?;
+        let path =
+            hex::decode(path.trim_start_matches("0x")).map_err(|problem| format!("path: {problem}"))?;
+        // A path that leads nowhere opens nothing.
+        if let Some(roots) = batch_tree::follow(group, leaf, n, &head, &path) {
+            let [_, index] = leaf.to_be_bytes();
+            let leaf = Leaf { place: (group, index), n, head, group_root: roots.group_root };
+            self.leaves.entry(epoch).or_default().push(leaf);
         }
         Ok(())
     }

@@ -6,13 +6,14 @@ mod logs;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
 
-pub use chain::{ChainFacts, RecordedHead};
+pub use chain::{ChainFacts, Gas, RecordedHead, RecordedRoot, Stands};
 pub use logs::PileFacts;
 
 use crate::{deployment::Deployment, error::FleetError, manifest::Manifest};
@@ -50,7 +51,7 @@ pub struct Report {
     pub piles: usize,
     /// Charges granted.
     pub authorizations_granted: usize,
-    /// Of those, under a head in a block that `safe` covers.
+    /// Of those, under a head, or a root that the pile co-signed, in a block that `safe` covers.
     pub authorizations_on_chain: usize,
     /// Heads that the contracts counted twice.
     pub counted_twice: usize,
@@ -70,16 +71,53 @@ pub struct Report {
     pub policy_version: u32,
     /// Piles whose POLICY_ACK of that version is acknowledged.
     pub policy_acked_piles: usize,
-    /// Gas charged (`gasFee` / price) for the transactions that recorded heads, per authorization on chain.
+    /// Gas charged (`gasFee` / price) for the transactions that recorded heads or roots, per authorization on chain.
     pub gas_charged_per_authorization: Option<f64>,
+    /// What transactions of ECDSA records alone brought.
+    pub lane1: Lane,
+    /// What transactions with a co-signed root brought.
+    pub lane2: Lane,
     /// Frames sent, and neither answered nor refused.
     pub frames_lost: usize,
     /// Those, by type.
     pub frames_lost_by_type: BTreeMap<String, usize>,
     /// Newest block counted.
     pub safe_block: u64,
-    /// Transactions that recorded heads.
+    /// Transactions that recorded heads or roots.
     pub record_transactions: usize,
+}
+
+/// One way to the chain. An authorization counts where it was on chain first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Lane {
+    /// Authorizations on chain.
+    pub authorizations: usize,
+    /// Of those, by the pile's co-signature; the others by an ECDSA record.
+    pub co_signed: usize,
+    /// Transactions.
+    pub transactions: usize,
+    /// Sum of `gasUsed`.
+    pub gas_used: f64,
+    /// Sum of `gasFee` / price.
+    pub gas_charged: f64,
+    /// Gas used per authorization.
+    pub gas_used_per_authorization: Option<f64>,
+    /// Gas charged per authorization.
+    pub gas_charged_per_authorization: Option<f64>,
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { authorizations, co_signed, transactions, .. } = self;
+        write!(
+            f,
+            "{authorizations} authorizations, {co_signed} of them co-signed, in {transactions} transactions"
+        )?;
+        match (self.gas_used_per_authorization, self.gas_charged_per_authorization) {
+            (Some(used), Some(charged)) => write!(f, "; gas each: used {used:.0}, charged {charged:.0}"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Mean and quantiles; `null` without a sample.
@@ -173,6 +211,8 @@ impl Report {
                 "gas charged per authorization",
                 self.gas_charged_per_authorization.map_or_else(|| "-".to_owned(), |gas| format!("{gas:.0}")),
             ),
+            ("lane 1 (ECDSA alone)", self.lane1.to_string()),
+            ("lane 2 (roots)", self.lane2.to_string()),
             ("heads counted twice", self.counted_twice.to_string()),
             ("frames lost", self.frames_lost.to_string()),
         ];
