@@ -34,6 +34,11 @@ def wire():
         put("messages", name, bytes([vector["type"]]) + payload)
         if vector["name"] in ("AUTH_GRANT", "AUTH_DENY", "CREDIT_UPDATE"):
             put("bodies", name, raw(vector["fields"]["body"]))
+    # Of a place that exists, and of one that does not.
+    for name, leaf in (("near", 0x0105), ("beyond", 0x0205)):
+        values = [b"\0\0\0\7", b"\0\0\0\x09", b"\x0a" * 32, leaf.to_bytes(2, "big"), bytes(range(32)) * 9, b"\3", b"\x0b" * 32]
+        fields = (bytes([tag]) + len(value).to_bytes(2, "big") + value for tag, value in enumerate(values, 1))
+        put("messages", f"path-{name}", b"\x40" + b"".join(fields))
     frames = [raw(vector["frame"]) for vector in vectors["frames"]]
     # Largest payload, cut, sealed or not, stream.
     put("frames", "stream", b"\x20\x00" + b"\x06" + b"\x00" + b"".join(frames[:6]))
@@ -62,10 +67,11 @@ def device():
     ended = measured + end
     cut = measured + bytes([20, 1, 1, 13, 23]) + ready + bytes([16, 0, 200]) + end + bytes([9]) + answer * 3
     later = ended + bytes([4, 12]) + bytes([3, 2, 255]) + bytes([4, 12]) + answer + bytes([9]) + answer * 3
+    rooted = later + bytes([47, 5, 1, 7]) + answer + bytes([47, 5, 2, 7]) + answer + bytes([71, 5]) + answer * 2
     silent = granted + bytes([16, 0xFF, 0xFF, 17, 17, 17]) + connect + answer
     other = granted + bytes([18, 19]) + bytes([2, 7, 1]) + epoch + bytes([9]) + answer
     for name, script in dict(
-        ready=ready, granted=granted, measured=measured, ended=ended, cut=cut, later=later, silent=silent, other=other
+        ready=ready, granted=granted, measured=measured, ended=ended, cut=cut, later=later, rooted=rooted, silent=silent, other=other
     ).items():
         put("device_session", name, script)
     chain = b"\x01" + (7).to_bytes(4, "big") + b"\x03" + b"\x01" * 32 + (9).to_bytes(4, "big") + b"\x05" + b"\x02" * 68
@@ -73,9 +79,11 @@ def device():
     charge = b"\x01" + b"\x09" * 16 + (1000).to_bytes(4, "big") + (60).to_bytes(2, "big") + b"\x00" * 40
     tariff = raw(load("tariff")["valid"][0]["bytes"])
     policy = b"\x01" + (1).to_bytes(4, "big") + (0).to_bytes(4, "big") + b"\x03" * 64 + tariff
-    slots = [chain, checkpoints, charge, policy, b"", b"", b""]
+    root = b"\x01" + (8).to_bytes(4, "big") + (7).to_bytes(4, "big") + b"\x2a\x05" + b"\x0a" * 96 + b"\x01" + b"\x0b" * 32
+    closed = b"\x01" + root + b"\x00" * 429
+    slots = [chain, checkpoints, charge, policy, b"", b"", b"", closed]
     put("device_records", "all", b"".join(len(slot).to_bytes(2, "big") + slot for slot in slots))
-    put("device_records", "empty", b"\x00" * 14)
+    put("device_records", "empty", b"\x00" * 16)
 
 
 def relayer():

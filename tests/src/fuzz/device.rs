@@ -2,15 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
+use cip22_device_sdk::bls::BlsKey;
 use cip22_device_sdk::wire::message::{
-    AuthAck, AuthResp, AuthRevoke, BattTelem, Challenge, ChallengeReq, ChargeEnd, Hello, PolicyAck,
-    TelemCheckpoint, TelemHead,
+    Ack, AuthAck, AuthResp, AuthRevoke, BatchRoot, BatchSig, BattTelem, Challenge, ChallengeReq, ChargeEnd,
+    Hello, LeafReq, PolicyAck, TelemCheckpoint, TelemHead,
 };
-use cip22_device_sdk::wire::{EndCause, FrameType, Level, NackCode, keccak256, statement};
+use cip22_device_sdk::wire::{
+    EndCause, FrameType, Hash, Level, NackCode, batch_tree, digest, keccak256, statement,
+};
 use cip22_device_sdk::{Event, FRAME_BYTES_MAX, Provisioning, Sample, Session, Settings, Slot, Workspace};
 
 use super::board::{Counter, DEVICE_ID, Failing, Flash, HandClock, Sent, device_key};
-use super::gateway::{Gateway, ack, bytes, nack, telem_ack};
+use super::gateway::{GROUP, Gateway, INDEX, ack, bytes, challenge_of, nack, tariff, telem_ack};
 use super::input::{Input, framed};
 
 type Pile<'w> = Session<'w, Flash, HandClock, Counter>;
@@ -19,6 +22,9 @@ type Pile<'w> = Session<'w, Flash, HandClock, Counter>;
 const STEPS_MAX: usize = 400;
 /// Frames that a pile with nothing new to say may still send.
 const OUTPUTS_MAX: usize = 200;
+/// Steps that came after the corpus was begun, so they stand in the place of some power cuts.
+const OFFER: u8 = 47;
+const REQUEST: u8 = 71;
 
 /// Records as flash that decayed might give them: an error or a session, never a panic.
 pub(crate) fn records(data: &[u8]) {
@@ -87,6 +93,10 @@ struct World {
     ends: HashMap<[u8; 16], Vec<u8>>,
     /// Grants that a gateway made: charge, Wh, minutes.
     grants: HashSet<([u8; 16], u32, u16)>,
+    /// BATCH_ROOT frames by their root, with epoch and n.
+    offers: HashMap<Hash, (u32, u8, Vec<u8>)>,
+    /// Epoch to the root that the pile signed.
+    roots: HashMap<u32, Hash>,
 }
 
 impl World {
@@ -104,6 +114,8 @@ impl World {
             checkpoints: HashMap::new(),
             ends: HashMap::new(),
             grants: HashSet::new(),
+            offers: HashMap::new(),
+            roots: HashMap::new(),
         }
     }
 
@@ -114,6 +126,7 @@ impl World {
         let provisioning = provisioning(&self.gateways[0]);
         Session::new(provisioning, settings, device_key(), flash, clock, entropy, workspace)
             .expect("what the pile stored it can read")
+            .with_bls_key(bls_key())
     }
 
     fn gateway(&mut self) -> &mut Gateway {
@@ -124,6 +137,8 @@ impl World {
     fn step(&mut self, pile: &mut Pile<'_>, input: &mut Input<'_>) -> bool {
         let code = input.u8();
         match code % 24 {
+            _ if code % 96 == OFFER => self.offer(pile, input),
+            _ if code % 96 == REQUEST => _ = pile.request_leaf(u32::from(input.below(60))),
             0 => {
                 let len = usize::from(input.u8());
                 self.give(pile, input.take(len));
@@ -196,7 +211,7 @@ impl World {
             }
             4 => {
                 let epoch = u32::from(input.below(60));
-                let version = (0..6).rev().find(|version| first_epoch(*version) <= epoch).unwrap_or(0);
+                let version = policy_version(epoch);
                 self.gateway().policy = (version, first_epoch(version));
                 let frame = self.gateway().epoch(epoch);
                 self.give(pile, &frame);
@@ -206,6 +221,25 @@ impl World {
                 self.give(pile, &frame);
             }
         }
+    }
+
+    /// A root over what the pile said last in an epoch, or over something else.
+    fn offer(&mut self, pile: &mut Pile<'_>, input: &mut Input<'_>) {
+        let (epoch, path) = (u32::from(input.below(60)), [input.below(3); 288]);
+        let stated = self.heads.iter().filter(|((at, _), _)| *at == epoch);
+        let newest = stated.map(|((_, n), head)| (*n, *head)).max();
+        let (mut n, head) = newest.unwrap_or((1, [0; 32]));
+        let mut leaf = 1 << 8 | u16::from(INDEX);
+        match input.below(8) {
+            0 => n = n.saturating_sub(input.below(3)),
+            1 => leaf = input.u16(),
+            _ => {}
+        }
+        let Some(roots) = batch_tree::follow(GROUP, leaf, n, &head, &path) else { return };
+        let message = BatchRoot { group: GROUP, epoch, root: roots.root, leaf, path: &path, n, head };
+        let frame = bytes(&message);
+        self.offers.insert(roots.root, (epoch, n, frame.clone()));
+        self.give(pile, &frame);
     }
 
     /// A push about a charge that may be under way or not.
@@ -281,6 +315,14 @@ impl World {
             FrameType::TelemHead => {
                 let battery = sent.read::<TelemHead>().battery;
                 self.gateway().telem_head(battery)
+            }
+            FrameType::BatchSig => {
+                let (frame_type, epoch) = (FrameType::BatchSig.code(), Some(sent.read::<BatchSig>().epoch));
+                bytes(&Ack { frame_type, level: Level::Received.code(), sid: None, epoch, n: None })
+            }
+            FrameType::LeafReq => {
+                let root = self.roots[&sent.read::<LeafReq>().epoch];
+                self.offers[&root].2.clone()
             }
             FrameType::Heartbeat => sent.0.clone(),
             _ => return None,
@@ -392,6 +434,11 @@ impl World {
                 let stmt = statement::policy_ack(&DEVICE_ID, &message);
                 self.stated(message.epoch, message.n, &message.prev_head, &stmt);
             }
+            FrameType::BatchSig => self.co_signed(&sent.read()),
+            FrameType::LeafReq => {
+                let message: LeafReq = sent.read();
+                assert!(self.roots.contains_key(&message.epoch), "a leaf of a root that was not signed");
+            }
             FrameType::ChargeEnd => {
                 let message: ChargeEnd<'_> = sent.read();
                 assert!(self.flash.held_charge(&message.sid));
@@ -402,6 +449,22 @@ impl World {
         }
     }
 
+    /// A root's signature left the pile: it is the only one of its epoch, and covers all that the pile said in it.
+    fn co_signed(&mut self, message: &BatchSig) {
+        let (epoch, n, _) = &self.offers[&message.root];
+        assert_eq!(message.epoch, *epoch);
+        assert!(*epoch < self.flash.chain().0, "a root of an epoch that is open");
+        assert!(self.heads.keys().all(|(at, said)| at != epoch || said <= n), "a statement is missed");
+        let version = policy_version(*epoch);
+        let policy = digest::policy_hash(version, first_epoch(version), &tariff(version));
+        let hash = digest::root_hash(*epoch, &challenge_of(*epoch), &policy, &message.root);
+        assert_eq!(message.signature, bls_key().sign_root(&self.gateways[0].domain.digest(&hash)));
+        let before = self.roots.insert(*epoch, message.root);
+        assert!(before.is_none_or(|root| root == message.root), "two roots of one epoch");
+        let durable = self.flash.record(Slot::Closed);
+        assert!(durable.windows(32).any(|part| part == message.root), "a root that is not durable");
+    }
+
     /// A statement left the pile: its number is used for nothing else, before or after, and the flash knows.
     fn stated(&mut self, epoch: u32, n: u8, prev_head: &[u8; 32], stmt: &[u8; 32]) {
         let head = statement::next_head(prev_head, stmt);
@@ -410,6 +473,9 @@ impl World {
         }
         if let Some(before) = n.checked_sub(1).and_then(|n| self.heads.get(&(epoch, n))) {
             assert_eq!(before, prev_head, "({epoch}, {n}) does not follow");
+        }
+        if let Some((_, covered, _)) = self.roots.get(&epoch).and_then(|root| self.offers.get(root)) {
+            assert!(n <= *covered, "a statement in an epoch whose root was signed before it");
         }
         let (stored_epoch, stored_n, stored_head) = self.flash.chain();
         assert!((stored_epoch, stored_n) >= (epoch, n), "({epoch}, {n}) left before it was durable");
@@ -440,6 +506,15 @@ impl World {
 /// Version v is in force from epoch 10·(v − 1) on.
 fn first_epoch(version: u32) -> u32 {
     version.saturating_sub(1) * 10
+}
+
+/// Of the policy in force.
+fn policy_version(epoch: u32) -> u32 {
+    (0..6).rev().find(|version| first_epoch(*version) <= epoch).unwrap_or(0)
+}
+
+fn bls_key() -> BlsKey {
+    BlsKey::from_bytes(&[0x5A; 32]).expect("a scalar below the order")
 }
 
 /// One byte changed on the way, the CRC right again: only keys tell it from what was sent.
@@ -475,6 +550,8 @@ mod tests {
         assert_eq!((granted.heads.len(), granted.answers.len(), granted.grants.len()), (2, 1, 1));
         assert!(!played("measured").checkpoints.is_empty());
         assert_eq!(played("ended").ends.len(), 1);
+        let rooted = played("rooted");
+        assert_eq!((rooted.roots.len(), rooted.offers.len()), (1, 2), "one root of two was signed");
         let later = played("later");
         assert!(later.heads.keys().any(|(epoch, _)| *epoch == 12), "{:?}", later.heads.keys());
         assert!(

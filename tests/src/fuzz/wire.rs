@@ -1,10 +1,11 @@
 //! The decoders of `cip22-wire`, and the relayer's inbox over them.
 
 use cip22_relayer::pipeline::decode::Inbox;
+use cip22_wire::batch_tree::{self, Roots};
 use cip22_wire::body::{Credit, Deny, Grant};
-use cip22_wire::message::{Body, Nack};
+use cip22_wire::message::{BatchRoot, Body, Nack};
 use cip22_wire::tariff::{self, Tariff};
-use cip22_wire::{DecodeError, FrameError, FrameType, Message, frame};
+use cip22_wire::{DecodeError, FrameError, FrameType, Message, frame, keccak256};
 
 use super::input::{Input, framed};
 
@@ -91,6 +92,9 @@ pub(crate) fn messages(data: &[u8]) {
     assert_eq!((parsed.frame_type, parsed.consumed), (*frame_type, len));
     assert_eq!(Message::decode(parsed.frame_type, parsed.payload), Ok(message));
     only_unknown_odd_fields_differ(payload, &canonical);
+    if let Message::BatchRoot(root) = &message {
+        leads(root);
+    }
 
     let encoded_again = message.encode(&mut vec![0; len]).expect("a frame needs no more room than it takes");
     assert_eq!(encoded_again, len);
@@ -103,6 +107,28 @@ pub(crate) fn messages(data: &[u8]) {
     let even = with([254, 0, 1, 7]);
     let refused = DecodeError::UnknownField { field: 254 };
     assert_eq!(Message::decode(*frame_type, &even), Err(refused), "an unknown even tag refuses the frame");
+}
+
+/// Followed here on its own, after §5.5 alone.
+fn leads(message: &BatchRoot<'_>) {
+    let BatchRoot { group, leaf, path, n, head, .. } = *message;
+    let found = batch_tree::follow(group, leaf, n, &head, path);
+    let [place, index] = leaf.to_be_bytes();
+    let levels = path.len() / 32;
+    if !(8..=12).contains(&levels) || usize::from(place) >= 1 << (levels - 8) {
+        return assert_eq!(found, None);
+    }
+    // The index is the low byte: bit 8 and above are the group's place.
+    let up = |at: [u8; 32], (bit, sibling): (u32, &[u8])| match leaf >> bit & 1 {
+        0 => keccak256(&[&[1], &at, sibling]),
+        _ => keccak256(&[&[1], sibling, &at]),
+    };
+    let (in_group, above) = path.split_at(256);
+    let lowest = keccak256(&[&[0], &group.to_be_bytes(), &[index, n], &head]);
+    let group_root = (0..).zip(in_group.chunks(32)).fold(lowest, up);
+    let group_leaf = keccak256(&[&[2], &group.to_be_bytes(), &group_root]);
+    let root = (8..).zip(above.chunks(32)).fold(group_leaf, up);
+    assert_eq!(found, Some(Roots { group_root, root }));
 }
 
 /// Read here on its own, after §3 alone: a payload is its canonical form and fields that were skipped.
