@@ -248,7 +248,9 @@ impl Exchange {
 
 #[cfg(test)]
 mod tests {
-    use cip22_wire::message::{Ack, BattTelem, ChargeEnd, Nack, TelemAck};
+    use cip22_wire::message::{
+        Ack, BatchRoot, BatchSig, BattTelem, ChargeEnd, LeafReq, Nack, PolicyAck, TelemAck,
+    };
 
     use super::*;
 
@@ -285,6 +287,26 @@ mod tests {
         assert_eq!(exchange.unanswered(), 1, "an answer to another charge");
         exchange.received(&facts(Ack { sid: Some([1; 16]), ..other }));
         assert_eq!(exchange.unanswered(), 0);
+    }
+
+    #[test]
+    fn a_root_answers_the_question_for_its_leaf_and_an_ack_the_signature_of_its_epoch() {
+        let mut exchange = Exchange::default();
+        let (group, root) = (1, [3; 32]);
+        exchange.sent(&facts(LeafReq { group, epoch: 9 }));
+        exchange.sent(&facts(BatchSig { group, epoch: 9, root, signature: [0; 48] }));
+        let (version, policy_hash, first_epoch) = (1, [0; 32], 0);
+        let (prev_head, signature) = ([0; 32], [0; 64]);
+        let policy = PolicyAck { epoch: 9, n: 1, prev_head, version, policy_hash, first_epoch, signature };
+        exchange.sent(&facts(policy));
+        let offer = BatchRoot { group, epoch: 8, root, leaf: 0, path: &[], n: 1, head: [0; 32] };
+        exchange.received(&facts(offer));
+        let ack = Ack { frame_type: 0x41, level: 1, sid: None, epoch: Some(8), n: None };
+        exchange.received(&facts(ack));
+        assert_eq!(exchange.unanswered(), 3, "answers of another epoch");
+        exchange.received(&facts(BatchRoot { epoch: 9, ..offer }));
+        exchange.received(&facts(Ack { epoch: Some(9), ..ack }));
+        assert_eq!(exchange.unanswered_types().collect::<Vec<_>>(), [FrameType::PolicyAck]);
     }
 
     #[test]

@@ -9,6 +9,26 @@ extern crate alloc;
 #[cfg(feature = "use-std")]
 extern crate std;
 
+/// What a firmware with `bls` has to bring; nothing that a pile calls asks it for memory.
+#[cfg(feature = "allocator")]
+mod allocator {
+    use core::alloc::{GlobalAlloc, Layout};
+
+    struct Empty;
+
+    // SAFETY: null says that there is no memory, and nothing was given that could come back.
+    unsafe impl GlobalAlloc for Empty {
+        unsafe fn alloc(&self, _: Layout) -> *mut u8 {
+            core::ptr::null_mut()
+        }
+
+        unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+    }
+
+    #[global_allocator]
+    static EMPTY: Empty = Empty;
+}
+
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
