@@ -23,6 +23,8 @@ STRUCTS = {
         "ChargeEnd(bytes32 deviceId,bytes16 sid,uint32 wh,uint16 minutes,uint8 cause,bytes meter)",
         "Policy(uint32 version,uint32 firstEpoch,bytes tariff)",
         "TrustUpdate(uint32 version,uint8 kind,bytes value)",
+        "Root(uint32 epoch,bytes32 challenge,bytes32 policyHash,bytes32 root)",
+        "BlsPossession(bytes32 deviceId,bytes key)",
     )
 }
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0

@@ -43,6 +43,7 @@ class GatewayDouble:
         context.load_verify_locations(folder / "root.pem")
         context.set_alpn_protocols([ALPN])
         self.active_from = 0
+        self.root_offered, self.nacks = None, []
         self.listener = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
         self.endpoint = Endpoint("127.0.0.1", self.listener.getsockname()[1], "localhost", *(str(folder / name) for name in
                                  ("root.pem", "pile.pem", "pile.key")))
@@ -91,7 +92,7 @@ class Peer:
         handler = getattr(self, f"on_{name.lower()}", None)
         if handler:
             handler(fields)
-        elif name not in ("NACK", "TELEM_HEAD"):
+        elif name != "TELEM_HEAD":
             self.send("ACK", frame_type=frame_type, level=2, sid=fields.get("sid"), epoch=fields.get("epoch"), n=fields.get("n"))
 
     def on_hello(self, fields):
@@ -108,8 +109,13 @@ class Peer:
         epoch = vars(self.gateway.epoch)
         self.send("EPOCH", **epoch, signature=self.sign(hash_struct("Epoch", *epoch.values())))
 
+    def on_nack(self, fields):
+        self.gateway.nacks.append(fields)
+
     def on_policy_ack(self, fields):
         gateway = self.gateway
+        if gateway.root_offered:
+            self.send("BATCH_ROOT", **gateway.root_offered)
         if fields["epoch"] >= gateway.active_from:
             self.send("ACK", frame_type=TYPES["POLICY_ACK"], level=2, epoch=fields["epoch"], n=fields["n"])
             return

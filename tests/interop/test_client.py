@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 
 from interop.client import run
-from interop.gateway_double import GatewayDouble
+from interop.frame import UNSUPPORTED
+from interop.gateway_double import GROUP, INDEX, GatewayDouble
+from interop.messages import TYPES
 from interop.pile import Pile, Violation
 
 
@@ -63,6 +65,14 @@ def test_pile_whose_key_becomes_active_later_waits_for_that_epoch(gateway_with, 
     gateway.active_from = gateway.epoch.epoch + 2
     session(gateway, tmp_path / "state.json")
     assert Pile(gateway.identity, tmp_path / "state.json").open_epoch.epoch == gateway.active_from
+
+
+def test_client_without_a_bls_key_does_not_serve_a_root_and_goes_on(gateway_with, tmp_path):
+    gateway = gateway_with()
+    gateway.root_offered = {
+        "group": GROUP, "epoch": gateway.epoch.epoch - 1, "root": bytes(32), "leaf": INDEX, "path": bytes(256), "n": 1, "head": bytes(32)}
+    session(gateway, tmp_path / "state.json")
+    assert [(nack["frame_type"], nack["code"]) for nack in gateway.nacks] == [(TYPES["BATCH_ROOT"], UNSUPPORTED)]
 
 
 @pytest.mark.parametrize("tamper, complaint", [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from interop import digests, messages, session_keys, tariff
+from interop import batch_tree, digests, messages, session_keys, tariff
 from interop.digests import Domain, hash_struct
 from interop.frame import FrameReader, Refused, crc8
 
@@ -43,11 +43,11 @@ def load(name):
     return unhexed(json.loads((VECTORS / f"{name}.json").read_text()))
 
 
-FRAMES, DIGESTS, KEYS, TARIFFS = load("frames"), load("digests"), load("session_keys"), load("tariff")
+FRAMES, DIGESTS, KEYS, TARIFFS, BLS = (load(name) for name in ("frames", "digests", "session_keys", "tariff", "bls"))
 
 
 def test_no_vector_file_is_left_out():
-    assert {path.stem for path in VECTORS.glob("*.json")} == {"crc", "digests", "frames", "session_keys", "tariff", "telemetry"}
+    assert {path.stem for path in VECTORS.glob("*.json")} == {"bls", "crc", "digests", "frames", "session_keys", "tariff", "telemetry"}
 
 
 @pytest.mark.parametrize("vector", load("crc")["vectors"])
@@ -124,6 +124,33 @@ def test_statements_chain_to_the_signed_heads():
 def test_record_for_the_contract_is_index_n_head_signature():
     vector = DIGESTS["head"]
     assert vector["record"] == bytes([vector["index"], vector["n"]]) + vector["head"] + vector["signature"]
+
+
+def test_what_is_signed_by_bls_matches():
+    addresses, root = BLS["domain"], BLS["root"]
+    verifier, registry = (Domain(addresses["chain_id"], addresses[name]) for name in ("verifying_contract", "device_registry"))
+    assert registry.separator == addresses["device_registry_separator"]
+    struct_hash = hash_struct("Root", root["epoch"], root["challenge"], root["policy_hash"], root["root"])
+    assert (struct_hash, verifier.digest(struct_hash)) == (root["struct_hash"], root["digest"])
+    for signer in BLS["signers"]:
+        struct_hash = hash_struct("BlsPossession", signer["device_id"], signer["key"])
+        assert (struct_hash, registry.digest(struct_hash)) == (signer["possession_struct_hash"], signer["possession_digest"])
+
+
+@pytest.mark.parametrize("tree", BLS["trees"], ids=lambda tree: f"{len(tree['groups'])} groups")
+def test_every_path_leads_to_its_trees_roots_and_from_no_other_place(tree):
+    group_roots = {group["group"]: group["group_root"] for group in tree["groups"]}
+    for group in tree["groups"]:
+        assert batch_tree.group_leaf(group["group"], group["group_root"]) == group["group_leaf"]
+    for leaf in tree["leaves"]:
+        place = (leaf["group"], leaf["place"], leaf["n"], leaf["head"])
+        assert batch_tree.leaf(leaf["group"], leaf["index"], leaf["n"], leaf["head"]) == leaf["leaf"]
+        assert batch_tree.follow(*place, leaf["path"]) == (group_roots[leaf["group"]], tree["root"])
+        other = (leaf["group"], leaf["place"] ^ 1, leaf["n"], leaf["head"])
+        assert batch_tree.follow(*other, leaf["path"])[1] != tree["root"]
+        beyond = (leaf["group"], leaf["place"] | 1 << len(leaf["path"]) // 32, leaf["n"], leaf["head"])
+        assert batch_tree.follow(*beyond, leaf["path"]) is None
+        assert batch_tree.follow(*place, leaf["path"][:-1]) is None
 
 
 @pytest.mark.parametrize("s", [0, digests.HALF_ORDER + 1])
