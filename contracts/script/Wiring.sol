@@ -16,7 +16,7 @@ import { AccessManager } from "@openzeppelin/contracts/access/manager/AccessMana
 library Wiring {
     /// @notice May pause and revoke, at once, and nothing else.
     uint64 internal constant GUARDIAN_ROLE = 1;
-    /// @notice May create groups, register and rotate devices, and register gateways for others.
+    /// @notice May create groups, register, enrol and rotate devices, and register gateways for others.
     uint64 internal constant OPERATOR_ROLE = 2;
 
     struct Settings {
@@ -84,10 +84,11 @@ library Wiring {
         list[i++] = _functions(address(system.verifier), _one(IChargingAuthVerifier.pause.selector), GUARDIAN_ROLE);
         list[i++] = _functions(address(system.ledger), _one(BatteryLedger.pause.selector), GUARDIAN_ROLE);
 
-        bytes4[] memory operatorOfDevices = new bytes4[](3);
+        bytes4[] memory operatorOfDevices = new bytes4[](4);
         operatorOfDevices[0] = IDeviceRegistry.createGroup.selector;
         operatorOfDevices[1] = IDeviceRegistry.register.selector;
         operatorOfDevices[2] = IDeviceRegistry.rotate.selector;
+        operatorOfDevices[3] = IDeviceRegistry.enrol.selector;
         list[i++] = _functions(address(system.devices), operatorOfDevices, OPERATOR_ROLE);
         list[i++] = _functions(address(system.gateways), _one(GatewayRegistry.register.selector), OPERATOR_ROLE);
 

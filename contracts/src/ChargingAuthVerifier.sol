@@ -40,6 +40,7 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
     uint256 private constant GROUP_TAG = 1 << 192;
     uint256 private constant POLICY_TAG = 2 << 192;
     uint256 private constant RING_TAG = 3 << 192;
+    uint256 private constant BLS_TAG = 4 << 192;
 
     bytes32 private constant HEAD_RECORDED = IChargingAuthVerifier.HeadRecorded.selector;
 
@@ -162,6 +163,12 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc IChargingAuthVerifier
+    function pushBls(uint32 group, uint256 word) external {
+        if (msg.sender != address(deviceRegistry)) revert NotRegistry(msg.sender);
+        _store(BLS_TAG | group, word);
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
     function pushPolicies(uint256 history, uint32 version, bytes32 policyHash) external {
         if (msg.sender != address(policyRegistry)) revert NotRegistry(msg.sender);
         _policies = (_policies & PAUSED_FLAG) | history;
@@ -242,6 +249,11 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
     /// @inheritdoc IChargingAuthVerifier
     function groupWord(uint32 group) public view returns (uint256) {
         return _load(GROUP_TAG | group);
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function blsWord(uint32 group) external view returns (uint256) {
+        return _load(BLS_TAG | group);
     }
 
     /// @inheritdoc IChargingAuthVerifier

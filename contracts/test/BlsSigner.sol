@@ -95,6 +95,11 @@ library BlsSigner {
         }
     }
 
+    /// @notice The key of the negated secret.
+    function negate(bytes memory key) internal pure returns (bytes memory) {
+        return Bls12381Reference.negateG2(key);
+    }
+
     function multiplyG2(bytes memory point, uint256 scalar) internal view returns (bytes memory) {
         bytes memory input = abi.encodePacked(Bls12381Reference.pad(point), scalar % R);
         return Bls12381Reference.unpad(Bls12381Reference.call(0x0e, input));

@@ -70,6 +70,13 @@ contract GasTest is SystemTest {
         vm.snapshotGasLastCall("calls", "register 100");
     }
 
+    function test_enrolment() public isolated {
+        enrolPiles(GROUP, 0, 1);
+        vm.snapshotGasLastCall("calls", "enrol 1");
+        enrolPiles(GROUP, 32, 32);
+        vm.snapshotGasLastCall("calls", "enrol 32, a whole chunk");
+    }
+
     function test_open_ring() public isolated {
         vm.prank(OPERATOR);
         devices.createGroup(9);

@@ -20,7 +20,7 @@ contract GovernanceTest is SystemTest {
     }
 
     function restrictedCalls() private view returns (Restricted[] memory calls) {
-        calls = new Restricted[](16);
+        calls = new Restricted[](17);
         IDeviceRegistry.Registration[] memory items = new IDeviceRegistry.Registration[](1);
         items[0] = IDeviceRegistry.Registration("someone", address(1));
         uint256 i;
@@ -35,6 +35,10 @@ contract GovernanceTest is SystemTest {
             Restricted(address(devices), abi.encodeCall(devices.register, (GROUP, items)), Wiring.OPERATOR_ROLE);
         calls[i++] =
             Restricted(address(devices), abi.encodeCall(devices.rotate, (id, address(1))), Wiring.OPERATOR_ROLE);
+        IDeviceRegistry.Enrolment[] memory enrolments = new IDeviceRegistry.Enrolment[](1);
+        enrolments[0] = enrolment(id, 5);
+        calls[i++] =
+            Restricted(address(devices), abi.encodeCall(devices.enrol, (GROUP, enrolments)), Wiring.OPERATOR_ROLE);
         calls[i++] = Restricted(address(devices), abi.encodeCall(devices.unpause, ()), 0);
         calls[i++] = Restricted(address(devices), abi.encodeCall(devices.attach, (verifier)), 0);
         calls[i++] = Restricted(address(devices), abi.encodeCall(devices.detach, (verifier)), 0);

@@ -4,6 +4,8 @@ pragma solidity ^0.8.24;
 import { PolicyText } from "../script/PolicyText.sol";
 import { IBatteryLedger } from "../src/interfaces/IBatteryLedger.sol";
 import { IChargingAuthVerifier } from "../src/interfaces/IChargingAuthVerifier.sol";
+import { IDeviceRegistry } from "../src/interfaces/IDeviceRegistry.sol";
+import { BlsSigner } from "./BlsSigner.sol";
 import { SystemTest } from "./SystemTest.sol";
 import { Vm } from "forge-std/Vm.sol";
 
@@ -19,6 +21,8 @@ contract World is SystemTest {
         uint32 firstEpoch;
         uint32 lastEpoch;
         bool revoked;
+        /// First epoch of its BLS key, 0 while it has none.
+        uint32 enrolledFrom;
     }
 
     Identity[] public identities;
@@ -36,6 +40,11 @@ contract World is SystemTest {
     /// @dev Policy that an epoch had when it was first seen begun.
     mapping(uint32 epoch => bytes32) public policyOf;
     uint256 public changedPolicies;
+    /// @dev What the total of an epoch was, hashed, when the epoch was first seen begun.
+    mapping(uint32 epoch => bytes32) public totalOf;
+    uint256 public changedTotals;
+    uint256 public enrolled;
+    uint32 private firstObserved;
     uint32 public ledgerSeq;
     uint256 public ledgerMoves;
     uint256 public ledgerForks;
@@ -43,9 +52,11 @@ contract World is SystemTest {
     function setUp() public override {
         super.setUp();
         for (uint256 i; i < PILES; ++i) {
-            identities.push(Identity(keyOf(GROUP, i), i, current(), type(uint32).max, false));
+            identities.push(Identity(keyOf(GROUP, i), i, current(), type(uint32).max, false, 0));
             newest[i] = i;
         }
+        firstObserved = current();
+        _observeTotals();
     }
 
     function identityCount() external view returns (uint256) {
@@ -57,6 +68,7 @@ contract World is SystemTest {
     function passTime(uint8 epochs) external {
         toEpoch(current() + 1 + epochs % 3);
         _observePolicies();
+        _observeTotals();
     }
 
     /// @dev A few records in one call: by the right key, or by another pile's, in any epoch near the present one.
@@ -85,7 +97,30 @@ contract World is SystemTest {
         rotate(deviceId(GROUP, pile), key);
         identities[newest[pile]].lastEpoch = current();
         newest[pile] = identities.length;
-        identities.push(Identity(key, pile, current() + 1, type(uint32).max, false));
+        identities.push(Identity(key, pile, current() + 1, type(uint32).max, false, 0));
+        _observeTotals();
+    }
+
+    /// @dev Gives a pile's newest index its BLS key; now and then two piles' in one call.
+    function enrolPile(uint256 pile) external {
+        uint256 count = 1 + (pile >> 8) % 2;
+        IDeviceRegistry.Enrolment[] memory items = new IDeviceRegistry.Enrolment[](count);
+        uint256 held;
+        for (uint256 i; i < count; ++i) {
+            uint256 one = (pile % PILES + i) % PILES;
+            Identity storage who = identities[newest[one]];
+            if (pileRevoked[one] || who.enrolledFrom != 0) continue;
+            who.enrolledFrom = current() + 1;
+            items[held++] = enrolment(deviceId(GROUP, one), blsSecretOf(GROUP, newest[one]));
+        }
+        if (held == 0) return;
+        /// @solidity memory-safe-assembly
+        assembly {
+            mstore(items, held)
+        }
+        enrol(GROUP, items);
+        enrolled += held;
+        _observeTotals();
     }
 
     function revokePile(uint256 pile) external {
@@ -147,6 +182,43 @@ contract World is SystemTest {
         }
     }
 
+    /// @dev Notes the totals of the epochs of the window that were not seen before, and counts those that are not what they were.
+    function _observeTotals() private {
+        uint32 from = firstObserved;
+        if (current() >= RING && current() - uint32(RING) + 1 > from) from = current() - uint32(RING) + 1;
+        for (uint32 epoch = from; epoch <= current(); ++epoch) {
+            (uint224 members, bytes memory sum) = devices.blsTotal(GROUP, epoch);
+            bytes32 total = keccak256(abi.encode(members, sum));
+            if (totalOf[epoch] == 0) totalOf[epoch] = total;
+            if (totalOf[epoch] != total) ++changedTotals;
+        }
+    }
+
+    /// @dev The total that the keys of an epoch must have. The sum of the keys is the key of the sum of their secrets.
+    function expectedTotal(uint32 epoch) external view returns (uint224 members, bytes memory sum) {
+        uint256 secret;
+        for (uint256 i; i < identities.length; ++i) {
+            Identity storage who = identities[i];
+            if (who.enrolledFrom == 0 || epoch < who.enrolledFrom || epoch > who.lastEpoch) continue;
+            members |= uint224(1 << i);
+            secret = addmod(secret, blsSecretOf(GROUP, i), BlsSigner.R);
+        }
+        return (members, BlsSigner.keyOf(secret));
+    }
+
+    function actualTotal(uint32 epoch) external view returns (uint224 members, bytes memory sum) {
+        return devices.blsTotal(GROUP, epoch);
+    }
+
+    function oldestObserved() external view returns (uint32) {
+        return current() - firstObserved < RING ? firstObserved : current() - uint32(RING) + 1;
+    }
+
+    function verifierKnows() external view returns (bool) {
+        return
+            verifier.blsWord(GROUP) == devices.blsWord(GROUP) && verifier.groupWord(GROUP) == devices.groupWord(GROUP);
+    }
+
     function _observe(Vm.Log[] memory logs) private {
         for (uint256 i; i < logs.length; ++i) {
             uint256 place = uint256(logs[i].topics[2]);
@@ -196,7 +268,7 @@ contract InvariantsTest is SystemTest {
         world = new World();
         world.setUp();
         targetContract(address(world));
-        bytes4[] memory actions = new bytes4[](8);
+        bytes4[] memory actions = new bytes4[](9);
         // Submissions and time three and two times, so that there is something to hold the rest against.
         actions[0] = actions[1] = actions[2] = World.submit.selector;
         actions[3] = World.passTime.selector;
@@ -204,6 +276,7 @@ contract InvariantsTest is SystemTest {
         actions[5] = World.revokePile.selector;
         actions[6] = World.schedulePolicy.selector;
         actions[7] = World.advanceBattery.selector;
+        actions[8] = World.enrolPile.selector;
         targetSelector(FuzzSelector(address(world), actions));
     }
 
@@ -213,6 +286,7 @@ contract InvariantsTest is SystemTest {
         invariant_3_nobody_makes_anothers_record_in_the_window_unrecordable();
         invariant_battery_history_is_extended_and_never_rewritten();
         invariant_the_policy_of_an_epoch_that_has_begun_never_changes();
+        invariant_totals_are_the_sum_of_the_epochs_keys_and_never_change_once_begun();
     }
 
     function afterInvariant() public {
@@ -220,6 +294,9 @@ contract InvariantsTest is SystemTest {
             for (uint32 back; back < 3; ++back) {
                 _bring(index, back);
             }
+        }
+        for (uint32 epoch = world.oldestObserved(); epoch <= world.currentEpoch() + 1; ++epoch) {
+            _sum(epoch);
         }
     }
 
@@ -246,8 +323,24 @@ contract InvariantsTest is SystemTest {
         assertEq(world.changedPolicies(), 0);
     }
 
+    function invariant_totals_are_the_sum_of_the_epochs_keys_and_never_change_once_begun() private view {
+        assertEq(world.changedTotals(), 0);
+        assertTrue(world.verifierKnows());
+        _sum(world.currentEpoch() + 1);
+        uint256 draw = uint256(keccak256(abi.encode(world.enrolled(), world.recorded(), block.number)));
+        uint32 oldest = world.oldestObserved();
+        _sum(oldest + uint32(draw % (world.currentEpoch() - oldest + 1)));
+    }
+
+    function _sum(uint32 epoch) private view {
+        (uint224 members, bytes memory sum) = world.actualTotal(epoch);
+        (uint224 expectedMembers, bytes memory expectedSum) = world.expectedTotal(epoch);
+        assertEq(members, expectedMembers);
+        assertEq(sum, expectedSum);
+    }
+
     function _bring(uint8 index, uint32 back) private {
-        (,, uint32 first, uint32 last, bool revoked) = world.identities(index);
+        (,, uint32 first, uint32 last, bool revoked,) = world.identities(index);
         uint32 epoch = world.currentEpoch() - back;
         if (revoked || epoch < first || epoch > last) return;
         assertTrue(world.canBring(index, epoch));
@@ -257,6 +350,7 @@ contract InvariantsTest is SystemTest {
         for (uint256 i; i < 40; ++i) {
             world.submit(uint256(keccak256(abi.encode(i))), i % 3 == 2);
             if (i % 4 == 3) world.passTime(1);
+            if (i % 5 == 3) world.enrolPile(i * 257);
             if (i % 10 == 9) world.rotatePile(i);
             if (i % 8 == 7) world.schedulePolicy(uint8(i));
             world.advanceBattery(uint256(keccak256(abi.encode("battery", i))));
@@ -268,5 +362,11 @@ contract InvariantsTest is SystemTest {
         assertLt(world.ledgerMoves(), 40, "forks were tried");
         assertGt(world.policyCount(), 4);
         assertEq(world.changedPolicies(), 0);
+        assertGt(world.enrolled(), 5);
+        (uint224 members,) = world.actualTotal(world.currentEpoch() + 1);
+        assertNotEq(members, 0);
+        (uint224 before,) = world.actualTotal(world.oldestObserved());
+        assertNotEq(members, before, "totals changed on the way");
+        assertEq(world.changedTotals(), 0);
     }
 }

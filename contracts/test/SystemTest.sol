@@ -10,6 +10,7 @@ import { DeviceRegistry } from "../src/DeviceRegistry.sol";
 import { GatewayRegistry } from "../src/GatewayRegistry.sol";
 import { PolicyRegistry } from "../src/PolicyRegistry.sol";
 import { IDeviceRegistry } from "../src/interfaces/IDeviceRegistry.sol";
+import { BlsSigner } from "./BlsSigner.sol";
 import { AccessManager } from "@openzeppelin/contracts/access/manager/AccessManager.sol";
 import { Test } from "forge-std/Test.sol";
 
@@ -92,6 +93,26 @@ abstract contract SystemTest is Test {
         devices.register(group, items);
     }
 
+    /// @dev Gives piles their BLS keys, from the next epoch on.
+    function enrolPiles(uint32 group, uint256 from, uint256 count) internal {
+        IDeviceRegistry.Enrolment[] memory items = new IDeviceRegistry.Enrolment[](count);
+        for (uint256 i; i < count; ++i) {
+            items[i] = enrolment(deviceId(group, from + i), blsSecretOf(group, from + i));
+        }
+        enrol(group, items);
+    }
+
+    function enrol(uint32 group, IDeviceRegistry.Enrolment[] memory items) internal {
+        vm.prank(OPERATOR);
+        devices.enrol(group, items);
+    }
+
+    /// @dev A device's valid enrolment.
+    function enrolment(bytes32 id, uint256 secret) internal view returns (IDeviceRegistry.Enrolment memory) {
+        return
+            IDeviceRegistry.Enrolment(id, BlsSigner.keyOf(secret), BlsSigner.possession(secret, id, address(devices)));
+    }
+
     function rotate(bytes32 id, uint256 newKey) internal {
         vm.prank(OPERATOR);
         devices.rotate(id, vm.addr(newKey));
@@ -119,6 +140,10 @@ abstract contract SystemTest is Test {
 
     function keyOf(uint32 group, uint256 pile) internal pure returns (uint256) {
         return uint256(keccak256(abi.encode("key", group, pile))) >> 8;
+    }
+
+    function blsSecretOf(uint32 group, uint256 pile) internal pure returns (uint256) {
+        return uint256(keccak256(abi.encode("bls", group, pile))) % BlsSigner.R;
     }
 
     function headOf(uint256 pile, uint256 n) internal pure returns (bytes32) {

@@ -92,6 +92,9 @@ interface IChargingAuthVerifier {
     /// @notice Takes a group's word {blobVersion u32 | revoked bitmap224}. Device registry only; works while paused.
     function pushGroup(uint32 group, uint256 word) external;
 
+    /// @notice Takes a group's BLS word (see BlsKeys). Device registry only; works while paused.
+    function pushBls(uint32 group, uint256 word) external;
+
     /// @notice Takes the policy history (see PolicyHistory) and one version's hash. Policy registry only.
     function pushPolicies(uint256 history, uint32 version, bytes32 policyHash) external;
 
@@ -120,6 +123,9 @@ interface IChargingAuthVerifier {
 
     /// @notice The group's word as last pushed; 0 for an unknown group.
     function groupWord(uint32 group) external view returns (uint256);
+
+    /// @notice The group's BLS word as last pushed; 0 for a group without BLS keys.
+    function blsWord(uint32 group) external view returns (uint256);
 
     /// @notice Whether the guardian stopped recording.
     function paused() external view returns (bool);

@@ -7,13 +7,20 @@ import { IChargingAuthVerifier } from "./IChargingAuthVerifier.sol";
 /// @notice Piles stand in groups of at most 224 indices. The keys of a group are one code blob of 28-byte entries
 /// {key 20 B, activeFrom u32, activeUntil u32}; every change writes a new blob and pushes one word per group,
 /// {blobVersion u32 | revoked bitmap224}, to each attached verifier.
+/// An index may also have a BLS key (G2, 192 bytes), with which its device co-signs the roots of batches. These stand in chunks, and
+/// for each epoch from which on they change, the sum of the group's keys stands in a total; a second word per group (see BlsKeys)
+/// says which.
 /// @dev What holds:
 /// - An index is never reused, neither after a rotation nor after a revocation.
 /// - A key added in epoch E is active from E + 1; a key rotated away in epoch E is active through E. So what the registry
 ///   says of an epoch that has begun never changes, except by revocation, which takes effect at once and for every epoch.
-/// - Pausing stops new groups, registrations and rotations. It never stops {revoke} or {sync}.
+/// - A BLS key counts from the epoch after its enrolment on, and through the epoch in which its index is rotated away. So the
+///   total of an epoch that has begun never changes; a revoked device stays in it, and the verifier counts it as absent.
+/// - A total is the sum of keys each of which was proven to be in the subgroup and in its device's possession: no key can be chosen
+///   so that it cancels others (a rogue key).
+/// - Pausing stops new groups, registrations, enrolments and rotations. It never stops {revoke} or {sync}.
 ///
-/// Assumption: the operator registers keys whose holders control them. A key is not proven on registration; a wrong one
+/// Assumption: the operator registers keys whose holders control them. An address is not proven on registration; a wrong one
 /// can harm only its own device id, because every digest names group and index.
 interface IDeviceRegistry {
     /// @notice One device to register.
@@ -22,6 +29,17 @@ interface IDeviceRegistry {
     struct Registration {
         bytes32 deviceId;
         address key;
+    }
+
+    /// @notice The BLS key of one device.
+    /// @param deviceId A registered device.
+    /// @param key 192 bytes: x.c0 ‖ x.c1 ‖ y.c0 ‖ y.c1, 48 bytes each, big-endian.
+    /// @param possession 96 bytes, x ‖ y: the key's signature of the EIP-712 digest of BlsPossession(bytes32 deviceId,bytes key) in
+    /// this registry's domain, under the tag BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_.
+    struct Enrolment {
+        bytes32 deviceId;
+        bytes key;
+        bytes possession;
     }
 
     /// @notice A group came to be.
@@ -37,6 +55,8 @@ interface IDeviceRegistry {
         address newKey,
         uint32 activeFrom
     );
+    /// @notice The device's newest index has a BLS key, which counts from the epoch `activeFrom` on.
+    event DeviceEnrolled(bytes32 indexed deviceId, uint32 indexed group, uint8 index, bytes key, uint32 activeFrom);
     /// @notice A device was revoked, at once and for good; `index` is its newest index, and its older ones are revoked too.
     event DeviceRevoked(bytes32 indexed deviceId, uint32 indexed group, uint8 index);
     /// @notice From now on `verifier` is told of every change. Each existing group still needs one {sync}.
@@ -50,7 +70,7 @@ interface IDeviceRegistry {
     error UnknownGroup(uint32 group);
     /// @notice The change needs `wanted` indices; a group has `limit`.
     error GroupFull(uint32 group, uint256 wanted, uint256 limit);
-    /// @notice A registration without devices.
+    /// @notice A registration or enrolment without devices.
     error NothingToRegister();
     /// @notice The device is registered already; a device id is never registered twice, not even after revocation.
     error DeviceExists(bytes32 deviceId);
@@ -64,6 +84,14 @@ interface IDeviceRegistry {
     error SameKey(bytes32 deviceId, address key);
     /// @notice The device has used up its `limit` indices; revoke it and register a new device id.
     error RotationsExhausted(bytes32 deviceId, uint256 limit);
+    /// @notice The device stands in another group.
+    error DeviceOfAnotherGroup(bytes32 deviceId, uint32 group);
+    /// @notice The device's newest index has a BLS key already; it can get no other.
+    error DeviceIsEnrolled(bytes32 deviceId, uint8 index);
+    /// @notice Not 192 bytes, a coordinate that is not below the modulus, or infinity.
+    error NotABlsKey(bytes32 deviceId);
+    /// @notice The signature is not one by that key of that device's possession.
+    error BadPossession(bytes32 deviceId);
     /// @notice At most `limit` verifiers can be attached.
     error TooManyVerifiers(uint256 limit);
     /// @notice The verifier is attached already.
@@ -84,13 +112,19 @@ interface IDeviceRegistry {
     /// keep a call to 100 devices.
     function register(uint32 group, Registration[] calldata devices) external;
 
-    /// @notice Moves a device to a new key under a new index of its group. Operator only.
+    /// @notice Moves a device to a new key under a new index of its group, which has no BLS key until it is enrolled. Operator only.
     function rotate(bytes32 deviceId, address newKey) external;
+
+    /// @notice Gives the newest index of each device a BLS key, for the epochs from the next one on. Operator only.
+    /// @dev Reverts with Bls12381.BlsUnavailable where the chain has no EIP-2537, with Bls12381.BlsPointRefused (and takes all gas)
+    /// if a point is off the curve or outside of the subgroup. About 120,000 gas for each proof, and the deposit of each chunk of 32
+    /// indices that is touched, 2,460,000 on eSpace when full: keep a call to the devices of one chunk.
+    function enrol(uint32 group, Enrolment[] calldata devices) external;
 
     /// @notice Revokes a device, its present index and every earlier one, at once. Guardian only; works while paused.
     function revoke(bytes32 deviceId) external;
 
-    /// @notice Pushes the group's word to every attached verifier. Anyone may call it.
+    /// @notice Pushes the group's words to every attached verifier. Anyone may call it.
     function sync(uint32 group) external;
 
     /// @notice Adds a verifier to the ones told of changes. Governance only.
@@ -99,7 +133,7 @@ interface IDeviceRegistry {
     /// @notice Removes a verifier from the ones told of changes. Governance only.
     function detach(IChargingAuthVerifier verifier) external;
 
-    /// @notice Stops createGroup, register and rotate. Guardian only.
+    /// @notice Stops createGroup, register, enrol and rotate. Guardian only.
     function pause() external;
 
     /// @notice Ends the pause. Governance only.
@@ -123,6 +157,20 @@ interface IDeviceRegistry {
 
     /// @notice The group's word {blobVersion u32 | revoked bitmap224}; 0 for an unknown group.
     function groupWord(uint32 group) external view returns (uint256);
+
+    /// @notice The group's BLS word, see BlsKeys; 0 for a group without BLS keys.
+    function blsWord(uint32 group) external view returns (uint256);
+
+    /// @notice Version of the total in force in an epoch, 0 if there is none. Of an epoch to come it may still change.
+    function totalVersionAt(uint32 group, uint32 epoch) external view returns (uint16);
+
+    /// @notice The total in force in an epoch.
+    /// @return members Indices whose BLS key counts in the epoch, revoked ones included.
+    /// @return sum Sum of their keys, 192 bytes.
+    function blsTotal(uint32 group, uint32 epoch) external view returns (uint224 members, bytes memory sum);
+
+    /// @notice The BLS key that an index has or had, 192 bytes; zeros if it never had one.
+    function blsKey(uint32 group, uint8 index) external view returns (bytes memory);
 
     /// @notice Indices given out in the group.
     function groupSize(uint32 group) external view returns (uint256);

@@ -39,8 +39,14 @@ library BlsKeys {
         return SSTORE2.predictDeterministicAddress(_totalSalt(group, version), registry);
     }
 
-    /// @notice Writes a chunk. Reverts if that version was written before.
+    /// @notice Writes a chunk, up to its last key, and shortens `keys` to that. Reverts if that version was written before.
     function writeChunk(uint32 group, uint256 chunk, uint256 version, bytes memory keys) internal {
+        /// @solidity memory-safe-assembly
+        assembly {
+            let length := mload(keys)
+            for { } length { length := sub(length, 32) } { if mload(add(keys, length)) { break } }
+            mstore(keys, mul(div(add(length, 191), 192), 192))
+        }
         SSTORE2.writeDeterministic(keys, _chunkSalt(group, chunk, version));
     }
 
@@ -49,13 +55,31 @@ library BlsKeys {
         SSTORE2.writeDeterministic(abi.encodePacked(members, sum), _totalSalt(group, version));
     }
 
-    /// @notice Keys of a chunk, `length` bytes, zeros past the end of what was written.
-    function readChunk(address chunk, uint256 length) internal view returns (bytes memory keys) {
-        keys = new bytes(length);
+    /// @notice Keys of a chunk with room for all {CHUNK_KEYS}, zeros where there is none.
+    function readChunk(address chunk) internal view returns (bytes memory keys) {
+        keys = new bytes(CHUNK_KEYS * Bls12381.KEY_BYTES);
         /// @solidity memory-safe-assembly
         assembly {
-            extcodecopy(chunk, add(keys, 0x20), 1, length)
+            extcodecopy(chunk, add(keys, 0x20), 1, mload(keys))
         }
+    }
+
+    /// @notice Puts the key of an index into its chunk.
+    function putKey(bytes memory keys, uint256 index, bytes calldata key) internal pure {
+        /// @solidity memory-safe-assembly
+        assembly {
+            calldatacopy(add(add(keys, 0x20), mul(mod(index, CHUNK_KEYS), 192)), key.offset, 192)
+        }
+    }
+
+    /// @notice Key of an index in its chunk, zeros if it has none.
+    function keyAt(address chunk, uint256 index) internal view returns (bytes memory) {
+        return _codeAt(chunk, keyOffset(index));
+    }
+
+    /// @notice Sum of a total's keys, zeros if it was never written.
+    function sumOf(address total) internal view returns (bytes memory) {
+        return _codeAt(total, SUM_OFFSET);
     }
 
     /// @notice Where the key of an index begins in its chunk's code.
@@ -89,6 +113,11 @@ library BlsKeys {
         return (uint32(shifted >> 16), uint16(shifted));
     }
 
+    /// @notice The lane that the next total pushes off the word, {firstEpoch u32 ‖ version u16}; 0 if it is empty.
+    function oldestLane(uint256 word) internal pure returns (uint48) {
+        return uint48(word);
+    }
+
     /// @notice The word with one more total on top; the oldest lane falls off.
     function withTotal(uint256 word, uint32 firstEpoch, uint16 version) internal pure returns (uint256) {
         uint256 older = (word & LANES_MASK) >> LANE_BITS;
@@ -117,6 +146,14 @@ library BlsKeys {
 
     function _lane(uint32 firstEpoch, uint16 version) private pure returns (uint256) {
         return (uint256(firstEpoch) << 16) | version;
+    }
+
+    function _codeAt(address code, uint256 offset) private view returns (bytes memory key) {
+        key = new bytes(Bls12381.KEY_BYTES);
+        /// @solidity memory-safe-assembly
+        assembly {
+            extcodecopy(code, add(key, 0x20), offset, 192)
+        }
     }
 
     function _totalSalt(uint32 group, uint256 version) private pure returns (bytes32) {
