@@ -1,6 +1,8 @@
 //! blst, as piles and the relayer use it, against the vectors of co-signing; the contract reads the same file.
 #![allow(missing_docs, reason = "the tests' names say what they show")]
 
+use std::collections::BTreeSet;
+
 use blst::BLST_ERROR;
 use blst::min_sig::{AggregatePublicKey, AggregateSignature, PublicKey, SecretKey, Signature};
 use cip22_device_sdk::bls::BlsKey;
@@ -8,6 +10,7 @@ use cip22_wire::digest::Domain;
 use cip22_wire::{POSSESSION_DST, ROOT_DST};
 use serde_json::Value;
 use system_tests::node::repository;
+use system_tests::roots::{Leaf, Tree};
 
 #[test]
 fn messages_are_hashed_to_the_points_of_rfc_9380() {
@@ -150,6 +153,35 @@ fn no_possession_is_taken_for_another_devices_registrys_or_chains() {
         let digest = registry.digest(&hash);
         assert!(!verifies(&key, &bytes(case, "possession"), &digest, POSSESSION_DST), "{}", case["why"]);
     }
+}
+
+#[test]
+fn trees_of_which_every_leaf_is_known_are_those_of_the_vectors() {
+    let mut compared = 0;
+    for vector in array(&vectors(), "trees") {
+        let leaves: Vec<Leaf> = array(vector, "leaves").iter().map(leaf).collect();
+        let groups: BTreeSet<u32> = leaves.iter().map(|leaf| leaf.group).collect();
+        if groups.len() < array(vector, "groups").len() {
+            continue;
+        }
+        let tree = Tree::over(&leaves);
+        assert_eq!(tree.root(), fixed(vector, "root"));
+        for group in array(vector, "groups") {
+            let number = group["group"].as_u64().unwrap() as u32;
+            assert_eq!(tree.group_root(number), fixed(group, "group_root"));
+        }
+        for (leaf, known) in leaves.iter().zip(array(vector, "leaves")) {
+            assert_eq!(tree.path(leaf.group, leaf.index), bytes(known, "path"));
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 2);
+}
+
+fn leaf(vector: &Value) -> Leaf {
+    let number = |key: &str| vector[key].as_u64().unwrap();
+    let (group, index, n) = (number("group") as u32, number("index") as u8, number("n") as u8);
+    Leaf { group, index, n, head: fixed(vector, "head") }
 }
 
 /// A key of 192 bytes as the chain has it, checked.

@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "each scenario's file says what it shows")]
 
 mod auth_resp_reaches_chain;
+mod battery_moves_between_piles;
 mod blockhash_matches_the_rpc;
 mod challenge_over_http2_is_answered_on_a_raw_session;
 mod check_names_what_is_broken;

@@ -2,6 +2,7 @@
 //!
 //! Everything panics on trouble: a scenario that cannot be set up has failed.
 
+pub mod battery;
 pub mod chain;
 pub mod co_sign;
 pub mod endpoints;
@@ -12,5 +13,6 @@ pub mod node;
 pub mod pile;
 pub mod proxy;
 pub mod relayer;
+pub mod roots;
 pub mod snapshot;
 pub mod world;

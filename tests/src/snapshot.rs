@@ -12,6 +12,9 @@ use crate::node::{Node, repository, run};
 /// Piles in the snapshot; the last ones are for scenarios that revoke.
 pub const PILES: usize = 8;
 
+/// In a larger fleet nobody has a BLS key: an enrolment takes a fifth of a million gas.
+const ENROLLED_MAX: usize = 64;
+
 /// A stopped chain with everything that belongs to it.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -82,6 +85,11 @@ impl Snapshot {
         let node = self.start(&self.chain(), None, 100);
         self.script("Deploy", &node, "deployer", &[]);
         let fleet = self.fleet().join("fleet.json").display().to_string();
+        if !self.older && self.piles <= ENROLLED_MAX {
+            let mut possess = Command::new(program("cip22-fleet"));
+            possess.args(["possess", "--fleet", &fleet, "--deployment"]).arg(self.deployment());
+            run(&mut possess);
+        }
         self.script("RegisterFleet", &node, "deployer", &[("FLEET_FILE", fleet)]);
         crate::chain::wait_for_safe(&node.info.rpc_url, 200);
         node.stop();
