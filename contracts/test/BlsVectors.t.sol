@@ -2,8 +2,11 @@
 pragma solidity ^0.8.24;
 
 import { Bls12381Reference } from "../reference/Bls12381Reference.sol";
+import { DeviceRegistry } from "../src/DeviceRegistry.sol";
+import { IDeviceRegistry } from "../src/interfaces/IDeviceRegistry.sol";
 import { BlsCaller } from "./Bls12381.t.sol";
 import { BlsSigner } from "./BlsSigner.sol";
+import { AccessManager } from "@openzeppelin/contracts/access/manager/AccessManager.sol";
 import { Test } from "forge-std/Test.sol";
 
 /// @notice The vectors of co-signing, which piles and relayer are checked against too.
@@ -145,6 +148,76 @@ contract BlsVectorsTest is Test {
             assertFalse(
                 accepts(BlsSigner.POSSESSION_DST, abi.encodePacked(digest), possession, key),
                 textOf(string.concat(path, ".why"))
+            );
+        }
+        assertEq(count, 8);
+    }
+}
+
+/// @notice The same through the registry, which stands at the vectors' address.
+contract EnrolmentVectorsTest is Test {
+    uint32 private constant GROUP = 7;
+
+    string private json;
+    DeviceRegistry private devices;
+
+    function setUp() public {
+        json = vm.readFile("../tests/vectors/bls.json");
+        vm.chainId(vm.parseJsonUint(json, ".domain.chain_id"));
+        address manager = makeAddr("manager");
+        vm.mockCall(manager, abi.encodeWithSelector(AccessManager.canCall.selector), abi.encode(true, uint32(0)));
+        address place = vm.parseJsonAddress(json, ".domain.device_registry");
+        deployCodeTo("DeviceRegistry.sol:DeviceRegistry", abi.encode(manager, 5), place);
+        devices = DeviceRegistry(place);
+        devices.createGroup(GROUP);
+        IDeviceRegistry.Registration[] memory items = new IDeviceRegistry.Registration[](5);
+        for (uint256 i; i < items.length; ++i) {
+            items[i] = IDeviceRegistry.Registration(vm.parseJsonBytes32(json, signer(i, "device_id")), vm.addr(i + 1));
+        }
+        devices.register(GROUP, items);
+    }
+
+    function signer(uint256 i, string memory field) private pure returns (string memory) {
+        return string.concat(".signers[", vm.toString(i), "].", field);
+    }
+
+    function enrols(bytes32 deviceId, bytes memory key, bytes memory possession) private returns (bool enrolled) {
+        IDeviceRegistry.Enrolment[] memory items = new IDeviceRegistry.Enrolment[](1);
+        items[0] = IDeviceRegistry.Enrolment(deviceId, key, possession);
+        (enrolled,) = address(devices).call{ gas: 3_000_000 }(abi.encodeCall(devices.enrol, (GROUP, items)));
+    }
+
+    function test_every_signer_is_enrolled() public {
+        for (uint256 i; i < 5; ++i) {
+            bytes32 deviceId = vm.parseJsonBytes32(json, signer(i, "device_id"));
+            bytes memory key = vm.parseJsonBytes(json, signer(i, "key"));
+            assertTrue(enrols(deviceId, key, vm.parseJsonBytes(json, signer(i, "possession"))));
+        }
+    }
+
+    function test_no_invalid_key_is_enrolled() public {
+        bytes32 deviceId = vm.parseJsonBytes32(json, signer(0, "device_id"));
+        bytes memory possession = vm.parseJsonBytes(json, signer(0, "possession"));
+        for (uint256 i; vm.keyExistsJson(json, string.concat(".invalid_keys[", vm.toString(i), "]")); ++i) {
+            string memory path = string.concat(".invalid_keys[", vm.toString(i), "]");
+            if (!vm.keyExistsJson(json, string.concat(path, ".key"))) continue;
+            bytes memory key = vm.parseJsonBytes(json, string.concat(path, ".key"));
+            assertFalse(enrols(deviceId, key, possession), vm.parseJsonString(json, string.concat(path, ".why")));
+        }
+        assertTrue(enrols(deviceId, vm.parseJsonBytes(json, signer(0, "key")), possession));
+    }
+
+    function test_no_refused_possession_enrols() public {
+        uint256 count;
+        for (; vm.keyExistsJson(json, string.concat(".refused_possessions[", vm.toString(count), "]")); ++count) {
+            string memory path = string.concat(".refused_possessions[", vm.toString(count), "]");
+            assertFalse(
+                enrols(
+                    vm.parseJsonBytes32(json, string.concat(path, ".device_id")),
+                    vm.parseJsonBytes(json, string.concat(path, ".key")),
+                    vm.parseJsonBytes(json, string.concat(path, ".possession"))
+                ),
+                vm.parseJsonString(json, string.concat(path, ".why"))
             );
         }
         assertEq(count, 8);
