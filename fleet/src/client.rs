@@ -247,6 +247,17 @@ impl Client {
         let mut buf = [0; 4_096];
         loop {
             if let Some(received) = self.queue.pop_front() {
+                if received.frame_type == FrameType::BatchRoot.code() {
+                    // It holds no BLS key; a gateway that knows does not wait for it.
+                    let refusal = Nack {
+                        frame_type: received.frame_type,
+                        code: NackCode::Unsupported.code(),
+                        field: None,
+                        limit: None,
+                        retry_ms: None,
+                    };
+                    self.send_bytes(&encode(&refusal)?).await?;
+                }
                 return Ok(received);
             }
             let link = self.link.as_mut().ok_or_else(|| FleetError::Protocol("not connected".to_owned()))?;
