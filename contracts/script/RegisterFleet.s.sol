@@ -3,16 +3,22 @@ pragma solidity ^0.8.24;
 
 import { IChargingAuthVerifier } from "../src/interfaces/IChargingAuthVerifier.sol";
 import { IDeviceRegistry } from "../src/interfaces/IDeviceRegistry.sol";
+import { BlsKeys } from "../src/libraries/BlsKeys.sol";
 import { Environment } from "./Environment.sol";
 import { console } from "forge-std/console.sol";
 
-/// @notice Registers the piles of a fleet manifest, creating their groups and opening their rings. The operator's key sends.
-/// Piles registered before are left alone, so it can be run again after a failure. Environment: FLEET_FILE.
+/// @notice Registers the piles of a fleet manifest, creating their groups and opening their rings, and enrols those that have a BLS
+/// key and a proof of its possession (`cip22-fleet possess`), if the chain has EIP-2537. The operator's key sends. What was done
+/// before is left alone, so it can be run again: after a failure, and once the possessions are there. Environment: FLEET_FILE.
 contract RegisterFleet is Environment {
     /// @dev About 8 M gas a transaction on eSpace in a full group, of 15 M allowed.
     uint256 private constant DEVICES_PER_TX = 100;
     /// @dev About 2.7 M gas on eSpace, which packs at most 3 M a sender and block.
     uint256 private constant RING_WORDS_PER_TX = 64;
+
+    /// @dev As many as share a chunk of keys: about 7.2 M gas on eSpace, 5.9 M on Ethereum, each chunk being written once.
+    uint256 private constant ENROLMENTS_PER_TX = BlsKeys.CHUNK_KEYS;
+    uint256 private constant CHUNKS = 7;
 
     /// @notice The fleet file names no pile.
     error EmptyFleet(string path);
@@ -29,15 +35,19 @@ contract RegisterFleet is Environment {
     address[] private _keys;
     uint256[] private _groups;
     mapping(uint256 group => bool) private _seen;
+    mapping(uint256 group => IDeviceRegistry.Enrolment[]) private _coSigners;
 
     function run() external {
         _readFleet(requiredString("FLEET_FILE"));
+        bool enrols = _hasBls();
+        if (!enrols) console.log("this chain has no EIP-2537: no BLS key is enrolled, lane 1 serves");
         vm.startBroadcast();
         for (uint256 i; i < _groups.length; ++i) {
             uint256 group = _groups[i];
             if (_seen[group]) continue;
             _seen[group] = true;
             _group(uint32(group));
+            if (enrols) _enrol(uint32(group));
         }
         vm.stopBroadcast();
     }
@@ -76,6 +86,46 @@ contract RegisterFleet is Environment {
         console.log("group %s: %s devices registered", uint256(group), registered);
     }
 
+    function _enrol(uint32 group) private {
+        uint256 enrolled;
+        for (uint256 chunk; chunk < CHUNKS && _coSigners[group].length != 0; ++chunk) {
+            IDeviceRegistry.Enrolment[] memory items = _enrolmentsOf(group, chunk);
+            if (items.length == 0) continue;
+            deviceRegistry().enrol(group, items);
+            enrolled += items.length;
+        }
+        console.log("group %s: %s devices enrolled", uint256(group), enrolled);
+    }
+
+    /// @dev Those of the fleet whose indices share the chunk and have no key yet.
+    function _enrolmentsOf(uint32 group, uint256 chunk)
+        private
+        view
+        returns (IDeviceRegistry.Enrolment[] memory items)
+    {
+        IDeviceRegistry devices = deviceRegistry();
+        items = new IDeviceRegistry.Enrolment[](ENROLMENTS_PER_TX);
+        uint256 held;
+        for (uint256 i; i < _coSigners[group].length; ++i) {
+            IDeviceRegistry.Enrolment memory item = _coSigners[group][i];
+            (uint32 ownGroup, uint8 index, uint8 status,,,) = devices.device(item.deviceId);
+            if (index / BlsKeys.CHUNK_KEYS != chunk || ownGroup != group || status != 1) continue;
+            if (keccak256(devices.blsKey(group, index)) == keccak256(new bytes(192))) items[held++] = item;
+        }
+        /// @solidity memory-safe-assembly
+        assembly {
+            mstore(items, held)
+        }
+    }
+
+    /// @dev Asks the node, because what runs here has the precompiles whatever the chain has. 0 + 0 = 0, in G1.
+    function _hasBls() private returns (bool) {
+        string memory zeros = vm.toString(new bytes(256));
+        string memory transaction =
+            string.concat('[{"to":"0x000000000000000000000000000000000000000b","data":"', zeros, '"},"latest"]');
+        return vm.rpc("eth_call", transaction).length == 128;
+    }
+
     function _readFleet(string memory path) private {
         string memory json = vm.readFile(path);
         if (!vm.keyExistsJson(json, ".piles[0]")) revert EmptyFleet(path);
@@ -86,6 +136,35 @@ contract RegisterFleet is Environment {
             _ids.push(piles[i].deviceId);
             _keys.push(piles[i].key);
             _groups.push(piles[i].group);
+        }
+        _readCoSigners(json);
+    }
+
+    /// @dev Only some piles have these fields, so they are read by a filter, which gives an array of each field, or of one pile the
+    /// field alone.
+    function _readCoSigners(string memory json) private {
+        string memory which = ".piles[?(@.bls_key && @.bls_possession)]";
+        if (!vm.keyExistsJson(json, which)) return;
+        bytes memory ids = vm.parseJson(json, string.concat(which, ".device_id"));
+        bytes memory groups = vm.parseJson(json, string.concat(which, ".group"));
+        bytes memory keys = vm.parseJson(json, string.concat(which, ".bls_key"));
+        bytes memory possessions = vm.parseJson(json, string.concat(which, ".bls_possession"));
+        if (ids.length == 32) {
+            _coSigners[abi.decode(
+                    groups, (uint256)
+                )].push(
+                IDeviceRegistry.Enrolment(
+                    abi.decode(ids, (bytes32)), abi.decode(keys, (bytes)), abi.decode(possessions, (bytes))
+                )
+            );
+            return;
+        }
+        bytes32[] memory id = abi.decode(ids, (bytes32[]));
+        uint256[] memory group = abi.decode(groups, (uint256[]));
+        bytes[] memory key = abi.decode(keys, (bytes[]));
+        bytes[] memory possession = abi.decode(possessions, (bytes[]));
+        for (uint256 i; i < id.length; ++i) {
+            _coSigners[group[i]].push(IDeviceRegistry.Enrolment(id[i], key[i], possession[i]));
         }
     }
 }
