@@ -270,6 +270,8 @@ impl Running<'_> {
         }
         if root_came && self.task.pile.role == Role::VanishOnRoot {
             self.away_until = Some(at + VANISH);
+            // An AUTH_FINAL that is told meanwhile does not come again.
+            self.awaited.clear();
             self.lose("vanishes");
         }
     }
