@@ -101,6 +101,7 @@ contract Deploy is Environment {
             _field("gateway_registry", address(system.gateways)),
             _field("policy_registry", address(system.policies)),
             _field("battery_ledger", address(system.ledger)),
+            _field("statement_opener", address(system.opener)),
             _field("policy_signer", s.policySigner)
         );
         string memory path = deploymentPath();

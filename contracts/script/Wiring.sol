@@ -6,6 +6,7 @@ import { ChargingAuthVerifier } from "../src/ChargingAuthVerifier.sol";
 import { DeviceRegistry } from "../src/DeviceRegistry.sol";
 import { GatewayRegistry } from "../src/GatewayRegistry.sol";
 import { PolicyRegistry } from "../src/PolicyRegistry.sol";
+import { StatementOpener } from "../src/StatementOpener.sol";
 import { IChargingAuthVerifier } from "../src/interfaces/IChargingAuthVerifier.sol";
 import { IDeviceRegistry } from "../src/interfaces/IDeviceRegistry.sol";
 import { IPolicyRegistry } from "../src/interfaces/IPolicyRegistry.sol";
@@ -40,6 +41,7 @@ library Wiring {
         GatewayRegistry gateways;
         ChargingAuthVerifier verifier;
         BatteryLedger ledger;
+        StatementOpener opener;
     }
 
     /// @notice Deploys every contract; `deployer` makes the calls and is the manager's first admin.
@@ -60,6 +62,7 @@ library Wiring {
             settings.blockhashReach
         );
         system.ledger = new BatteryLedger(authority, IDeviceRegistry(address(system.devices)));
+        system.opener = new StatementOpener(IDeviceRegistry(address(system.devices)));
         // One transaction: attaches the verifier, hands out the roles, and takes the deployer's own away.
         system.manager.multicall(calls(system, settings, deployer));
     }

@@ -4,17 +4,25 @@ pragma solidity ^0.8.24;
 import { IChargingAuthVerifier } from "./interfaces/IChargingAuthVerifier.sol";
 import { IDeviceRegistry } from "./interfaces/IDeviceRegistry.sol";
 import { IPolicyRegistry } from "./interfaces/IPolicyRegistry.sol";
+import { BatchTree } from "./libraries/BatchTree.sol";
+import { Bls12381 } from "./libraries/Bls12381.sol";
+import { BlsKeys } from "./libraries/BlsKeys.sol";
 import { CompactSignature } from "./libraries/CompactSignature.sol";
 import { HeadSignature } from "./libraries/HeadSignature.sol";
 import { KeyBlob } from "./libraries/KeyBlob.sol";
 import { PolicyHistory } from "./libraries/PolicyHistory.sol";
+import { SignerSum } from "./libraries/SignerSum.sol";
 import { AccessManaged } from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import { EIP712 } from "solady/utils/EIP712.sol";
+import { LibBit } from "solady/utils/LibBit.sol";
 
 /// @title ChargingAuthVerifier
 /// @dev Everything the hot path reads is here, pushed by the registries: on eSpace a call to another contract and its cold
 /// slot cost more than the rest of an authorization's checks.
 contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
+    using BatchTree for BatchTree.Groups;
+    using Bls12381 for Bls12381.Equation;
+    using BlsKeys for uint256;
     using HeadSignature for HeadSignature.Buffer;
     using KeyBlob for address;
     using KeyBlob for uint256;
@@ -22,6 +30,7 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
 
     uint256 private constant RECORD_BYTES = 98;
     uint256 private constant BATCH_HEADER_BYTES = 5;
+    uint256 private constant ROOT_HEADER_BYTES = 65;
     uint256 private constant RING_WORDS_MAX = 65_536;
 
     uint8 private constant ALREADY_RECORDED = 1;
@@ -41,6 +50,10 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
     uint256 private constant POLICY_TAG = 2 << 192;
     uint256 private constant RING_TAG = 3 << 192;
     uint256 private constant BLS_TAG = 4 << 192;
+    uint256 private constant ROOT_TAG = 5 << 192;
+
+    /// @dev draft-irtf-cfrg-bls-signature, proof of possession.
+    bytes private constant ROOT_DST = "BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
 
     bytes32 private constant HEAD_RECORDED = IChargingAuthVerifier.HeadRecorded.selector;
 
@@ -116,6 +129,35 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc IChargingAuthVerifier
+    function recordRoot(uint32 epoch, bytes calldata signature, bytes calldata batches)
+        external
+        returns (uint256 recorded)
+    {
+        HeadSignature.Buffer buffer = _begin(epoch);
+        Bls12381.Equation equation = Bls12381.equation();
+        equation.setSignature(signature);
+        if (equation.signatureIsInfinity()) revert SignatureAtInfinity();
+        BatchTree.Groups groups = BatchTree.begin();
+        uint256 anySigner;
+        (uint256 cursor, uint256 end) = _bounds(batches);
+        while (cursor != end) {
+            (uint32 group, bytes32 groupRoot, uint224 signers, uint256 next) = _partAt(cursor);
+            if (next > end) revert MalformedLength(batches.length);
+            groups.append(group, groupRoot);
+            anySigner |= signers;
+            recorded += _recordPart(
+                buffer, equation, group, epoch, groupRoot, signers, cursor + ROOT_HEADER_BYTES, next
+            );
+            cursor = next;
+        }
+        if (anySigner == 0) revert NoSigner();
+        if (equation.sumIsInfinity()) revert KeySumAtInfinity();
+        bytes32 root = groups.root();
+        equation.setMessage(ROOT_DST, abi.encodePacked(buffer.rootDigest(root)));
+        if (!equation.holds()) revert RootNotSigned(root);
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
     function extend(uint32 group, uint32 epoch, bytes calldata records) external returns (uint256 extended) {
         HeadSignature.Buffer buffer = _begin(epoch);
         buffer.setGroup(group);
@@ -147,8 +189,10 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
         opened = uint32(to);
         if (to == from) return opened;
         uint256 ring = _ringSlot(group, 0);
+        uint256 roots = _rootSlot(group, 0);
         for (uint256 i = from; i < to; ++i) {
             _store(ring + i, UNUSED_WORD);
+            _store(roots + i, UNUSED_WORD);
         }
         _ringOpened[group] = to;
         emit RingOpened(group, opened);
@@ -217,6 +261,16 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc IChargingAuthVerifier
+    function openHead(uint32 group, uint8 index, uint32 epoch, uint8 n, bytes32 head, bytes calldata opening)
+        external
+        view
+        returns (bool)
+    {
+        bytes32 word = BatchTree.open(group, index, epoch, n, head, opening);
+        return word != 0 && word == bytes32(_load(_rootSlot(group, epoch % ringEpochs)));
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
     function policyAt(uint32 epoch) public view returns (bytes32) {
         return _policyAt(_policies & ~PAUSED_FLAG, epoch);
     }
@@ -239,6 +293,12 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
         uint256 word = _load(_ringSlot(group, epoch % ringEpochs));
         if (word == 0) revert RingNotOpen(group, epoch);
         return (uint32(word >> 224), uint224(word));
+    }
+
+    /// @inheritdoc IChargingAuthVerifier
+    function rootChain(uint32 group, uint32 epoch) external view returns (bytes32 word) {
+        word = bytes32(_load(_rootSlot(group, epoch % ringEpochs)));
+        if (word == 0) revert RingNotOpen(group, epoch);
     }
 
     /// @inheritdoc IChargingAuthVerifier
@@ -280,15 +340,79 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
         return HeadSignature.prepare(_domainSeparator(), epoch, challenge, policyHash);
     }
 
-    /// @dev Takes whole records of one group. The check of a record is assembly: it runs for every record, hashes and recovers in
-    /// memory laid out once, and in Solidity costs 500 gas more, a tenth of what is left beside calldata, precompile and event.
+    /// @dev Takes whole records of one group.
     function _recordGroup(HeadSignature.Buffer buffer, uint32 group, uint32 epoch, uint256 cursor, uint256 end)
         private
         returns (uint256 recorded)
     {
-        buffer.setGroup(group);
         (uint256 revoked, address keys) = _keysOf(group);
         (uint256 slot, uint256 bitmap) = _ringWordOf(group, epoch);
+        (recorded, bitmap) = _takeRecords(buffer, group, epoch, revoked, keys, bitmap, cursor, end);
+        // _ringWordOf refused a word of zero, so this never makes a new slot.
+        if (recorded != 0) _store(slot, (uint256(epoch) << 224) | bitmap);
+    }
+
+    /// @dev One group of a root: its signers, then the records of those that did not sign, from `cursor` to `end`.
+    function _recordPart(
+        HeadSignature.Buffer buffer,
+        Bls12381.Equation equation,
+        uint32 group,
+        uint32 epoch,
+        bytes32 groupRoot,
+        uint224 signers,
+        uint256 cursor,
+        uint256 end
+    ) private returns (uint256 recorded) {
+        uint256 revoked = groupWord(group);
+        if (revoked == 0) revert UnknownGroup(group);
+        (uint256 slot, uint256 bitmap) = _ringWordOf(group, epoch);
+        if (signers != 0) {
+            if (signers & uint224(revoked) != 0) revert RevokedSigners(group, signers & uint224(revoked));
+            _addSigners(equation, group, epoch, signers);
+            uint256 added = signers & ~bitmap;
+            if (added != 0) {
+                recorded = LibBit.popCount(added);
+                bitmap |= signers;
+                _enterRoot(slot ^ RING_TAG ^ ROOT_TAG, group, epoch, groupRoot, signers);
+            }
+        }
+        if (cursor != end) {
+            uint256 stragglers;
+            (stragglers, bitmap) =
+                _takeRecords(buffer, group, epoch, revoked, _blobOf(group, revoked), bitmap, cursor, end);
+            recorded += stragglers;
+        }
+        if (recorded != 0) _store(slot, (uint256(epoch) << 224) | bitmap);
+    }
+
+    /// @dev Only a root that adds a bit is entered: at most 224 a group and epoch, whoever sends them.
+    function _enterRoot(uint256 slot, uint32 group, uint32 epoch, bytes32 groupRoot, uint224 signers) private {
+        bytes32 before = bytes32(_load(slot));
+        _store(slot, uint256(BatchTree.chained(before, BatchTree.entry(epoch, groupRoot, signers))));
+        emit RootRecorded(group, epoch, groupRoot, signers, before);
+    }
+
+    function _addSigners(Bls12381.Equation equation, uint32 group, uint32 epoch, uint224 signers) private view {
+        uint256 word = _load(BLS_TAG | group);
+        (uint16 version, bool older) = word.totalVersionAt(epoch);
+        if (older) version = deviceRegistry.totalVersionAt(group, epoch);
+        uint224 strangers = SignerSum.add(equation, address(deviceRegistry), group, word, version, signers);
+        if (strangers != 0) revert SignersWithoutKey(group, strangers);
+    }
+
+    /// @dev Takes whole records of one group. The check of a record is assembly: it runs for every record, hashes and recovers in
+    /// memory laid out once, and in Solidity costs 500 gas more, a tenth of what is left beside calldata, precompile and event.
+    function _takeRecords(
+        HeadSignature.Buffer buffer,
+        uint32 group,
+        uint32 epoch,
+        uint256 revoked,
+        address keys,
+        uint256 bitmap,
+        uint256 cursor,
+        uint256 end
+    ) private returns (uint256 recorded, uint256 bits) {
+        buffer.setGroup(group);
         uint256 sMax = CompactSignature.S_MAX;
         bytes32 topic = HEAD_RECORDED;
         for (; cursor < end;) {
@@ -337,11 +461,10 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
                 cursor += RECORD_BYTES;
             }
         }
-        // _ringWordOf refused a word of zero, so this never makes a new slot.
-        if (recorded != 0) _store(slot, (uint256(epoch) << 224) | bitmap);
+        bits = bitmap;
     }
 
-    /// @dev Says why {_recordGroup} did not take the record.
+    /// @dev Says why {_takeRecords} did not take the record.
     function _skip(uint32 group, uint32 epoch, uint256 bitmap, uint256 revoked, address keys, uint256 cursor) private {
         (uint256 index, uint256 n,) = _headAt(cursor);
         uint8 reason;
@@ -425,6 +548,10 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
         return RING_TAG | (uint256(group) << 32) | place;
     }
 
+    function _rootSlot(uint32 group, uint256 place) private pure returns (uint256) {
+        return ROOT_TAG | (uint256(group) << 32) | place;
+    }
+
     function _load(uint256 slot) private view returns (uint256 word) {
         /// @solidity memory-safe-assembly
         assembly {
@@ -442,10 +569,30 @@ contract ChargingAuthVerifier is IChargingAuthVerifier, AccessManaged, EIP712 {
     /// @dev Calldata positions of the first record and of the end.
     function _span(bytes calldata records) private pure returns (uint256 cursor, uint256 end) {
         if (records.length == 0 || records.length % RECORD_BYTES != 0) revert MalformedLength(records.length);
+        return _bounds(records);
+    }
+
+    function _bounds(bytes calldata data) private pure returns (uint256 cursor, uint256 end) {
         /// @solidity memory-safe-assembly
         assembly {
-            cursor := records.offset
-            end := add(cursor, records.length)
+            cursor := data.offset
+            end := add(cursor, data.length)
+        }
+    }
+
+    /// @dev A group of a root; past the end of calldata stand zeros, so the caller compares `next` with the end.
+    function _partAt(uint256 cursor)
+        private
+        pure
+        returns (uint32 group, bytes32 groupRoot, uint224 signers, uint256 next)
+    {
+        /// @solidity memory-safe-assembly
+        assembly {
+            group := shr(224, calldataload(cursor))
+            groupRoot := calldataload(add(cursor, 4))
+            signers := shr(32, calldataload(add(cursor, 36)))
+            let count := byte(0, calldataload(add(cursor, 64)))
+            next := add(add(cursor, ROOT_HEADER_BYTES), mul(count, RECORD_BYTES))
         }
     }
 

@@ -9,6 +9,7 @@ import { ChargingAuthVerifier } from "../src/ChargingAuthVerifier.sol";
 import { DeviceRegistry } from "../src/DeviceRegistry.sol";
 import { GatewayRegistry } from "../src/GatewayRegistry.sol";
 import { PolicyRegistry } from "../src/PolicyRegistry.sol";
+import { StatementOpener } from "../src/StatementOpener.sol";
 import { IDeviceRegistry } from "../src/interfaces/IDeviceRegistry.sol";
 import { BlsSigner } from "./BlsSigner.sol";
 import { AccessManager } from "@openzeppelin/contracts/access/manager/AccessManager.sol";
@@ -35,6 +36,7 @@ abstract contract SystemTest is Test {
     GatewayRegistry internal gateways;
     ChargingAuthVerifier internal verifier;
     BatteryLedger internal ledger;
+    StatementOpener internal opener;
 
     function setUp() public virtual {
         vm.roll(1_003);
@@ -45,6 +47,7 @@ abstract contract SystemTest is Test {
         gateways = system.gateways;
         verifier = system.verifier;
         ledger = system.ledger;
+        opener = system.opener;
         schedule(1, 0, PolicyText.example());
         addGroup(GROUP, PILES);
         toEpoch(devices.currentEpoch() + 1);

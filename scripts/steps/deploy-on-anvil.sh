@@ -44,6 +44,7 @@ expect "the devices' verifier" "$(call "$devices" 'verifiers()(address[])')" "[$
 expect "the policies' verifier" "$(call "$policies" 'verifiers()(address[])')" "[$verifier]"
 expect "the verifier's registry" "$(call "$verifier" 'deviceRegistry()(address)')" "$devices"
 expect "the ledger's registry" "$(call "$(address battery_ledger)" 'deviceRegistry()(address)')" "$devices"
+expect "the opener's registry" "$(call "$(address statement_opener)" 'deviceRegistry()(address)')" "$devices"
 expect "the first policy" "$(call "$verifier" 'policyAt(uint32)(bytes32)' 0)" "$(call "$policies" 'policyAt(uint32)(bytes32)' 0)"
 expect "the number of policies" "$(call "$policies" 'newestVersion()(uint32)')" 1
 expect "the epoch's length" "$(call "$verifier" 'epochLenBlocks()(uint256)')" "$(address epoch_len_blocks)"

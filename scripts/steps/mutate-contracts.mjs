@@ -11,7 +11,9 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const contracts = path.resolve(here, "../../contracts");
 const work = path.resolve(here, "../../target/mutations");
 const workers = Number(process.env.MUTATION_WORKERS ?? 2);
-const names = ["BatteryLedger", "ChargingAuthVerifier", "DeviceRegistry", "GatewayRegistry", "PolicyRegistry"];
+const names = [
+  "BatteryLedger", "ChargingAuthVerifier", "DeviceRegistry", "GatewayRegistry", "PolicyRegistry", "Sha3", "StatementOpener",
+];
 
 const read = (file) => fs.readFileSync(path.join(contracts, file), "utf8");
 

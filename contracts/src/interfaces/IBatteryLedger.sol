@@ -27,7 +27,8 @@ interface IBatteryLedger {
     /// @param prevFp The recorded head's fingerprint, 0 if none.
     /// @param prevHead Statement chain before this statement.
     /// @param later Struct hashes of the statements after it, in order, up to the signed one.
-    /// @param signature The pile's over Head, 64 bytes (EIP-2098).
+    /// @param signature Evidence of the head: the pile's signature over Head, 64 bytes (EIP-2098), or the opening of a recorded root
+    /// (IChargingAuthVerifier.openHead).
     struct Advance {
         bytes32 deviceId;
         uint32 group;
@@ -57,13 +58,49 @@ interface IBatteryLedger {
         uint32 prevSeq
     );
     /// @notice An item was passed over. Reason: 1 prev differs from the recorded head, 2 bad signature (or revoked, inactive, outside
-    /// the window), 3 device unknown or (group, index) never its own, 4 seq not above prevSeq.
+    /// the window) or an opening of nothing recorded, 3 device unknown or (group, index) never its own, 4 seq not above prevSeq.
     event AdvanceSkipped(bytes32 indexed battery, uint32 seq, uint8 reason);
+
+    /// @notice The pile stated two fingerprints, fpA and fpB, for one record of a battery.
+    event TamperingProven(
+        bytes32 indexed battery, bytes32 indexed deviceId, uint32 seq, bytes16 segment, bytes32 fpA, bytes32 fpB
+    );
+    /// @notice The records prevSeq + 1 to seq, which are the call's, lead from the one fingerprint to the other.
+    event TelemetryProven(bytes32 indexed battery, uint32 prevSeq, bytes32 prevFp, uint32 seq, bytes32 fp);
+
+    /// @notice Not two CHECKPOINTs of one pile key for one (battery, segment, seq) with different fingerprints.
+    error NoContradiction();
+    /// @notice The device is unknown, or (group, index) was never its own.
+    error WrongDevice(bytes32 deviceId, uint32 group, uint8 index);
+    /// @notice No attached verifier takes the evidence for the CHECKPOINT at this place.
+    error EvidenceRefused(uint32 epoch, uint8 n);
+    /// @notice Not whole records, none, or the record that should have this seq is another battery's, has another number, or is not
+    /// canonical (docs/protocol.md §9).
+    error MalformedTelemetry(uint32 seq);
+    /// @notice The records up to seq have another fingerprint.
+    error TelemetryDiffers(uint32 seq, bytes32 fp);
+    /// @notice Too little gas for a fingerprint.
+    error OutOfGas();
 
     /// @notice Moves heads. Anyone may call it. Items are taken in order, so one call may move a battery several times; an item
     /// that cannot be used is skipped.
     /// @return advanced Heads moved.
     function advance(Advance[] calldata items) external returns (uint256 advanced);
+
+    /// @notice Shows that one pile key stated two histories. It says nothing of which is true, and changes nothing.
+    /// @param a A CHECKPOINT with its evidence.
+    /// @param b Another, for the same (battery, segment, seq).
+    function proveTampering(Advance calldata a, Advance calldata b) external;
+
+    /// @notice Shows that telemetry records are the ones between two fingerprints, which CHECKPOINTs or {BatteryAdvanced} name.
+    /// About 45,000 gas a record.
+    /// @param battery The battery of all records.
+    /// @param prevSeq Number of the record before the first, 0 if none.
+    /// @param prevFp Fingerprint of that record, 0 if none.
+    /// @param fp Fingerprint of the last record.
+    /// @param records Canonical records of 80 bytes, at least one.
+    function proveTelemetry(bytes32 battery, uint32 prevSeq, bytes32 prevFp, bytes32 fp, bytes calldata records)
+        external;
 
     /// @notice Stops {advance}. Guardian only.
     function pause() external;

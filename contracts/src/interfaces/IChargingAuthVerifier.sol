@@ -28,6 +28,10 @@ interface IChargingAuthVerifier {
     /// @notice A record was passed over. Reason: 1 already recorded, 2 key not active in the epoch, 3 revoked, 4 bad signature,
     /// 5 no such index, 6 not recorded yet ({extend} only).
     event RecordSkipped(uint32 indexed group, uint256 indexed position, uint8 reason);
+    /// @notice A root set bits of the group: those of `signers` that were clear. Its entry is
+    /// keccak256(epoch u32 ‖ groupRoot ‖ signers u224), and the group's second ring word of the epoch's place went from `before` to
+    /// keccak256(before ‖ entry).
+    event RootRecorded(uint32 indexed group, uint32 indexed epoch, bytes32 groupRoot, uint224 signers, bytes32 before);
     /// @notice `opened` of the group's ring words stand.
     event RingOpened(uint32 indexed group, uint32 opened);
     /// @notice Recording stopped.
@@ -49,6 +53,22 @@ interface IChargingAuthVerifier {
     error RingNotOpen(uint32 group, uint32 epoch);
     /// @notice Not a whole number of records (or, in recordMany, of batches), or none. `length` is the length of the bytes.
     error MalformedLength(uint256 length);
+    /// @notice A root that nobody is said to have signed.
+    error NoSigner();
+    /// @notice These indices have no BLS key that is active in the epoch.
+    error SignersWithoutKey(uint32 group, uint224 indices);
+    /// @notice These indices are revoked.
+    error RevokedSigners(uint32 group, uint224 indices);
+    /// @notice The groups of a root increase.
+    error GroupsOutOfOrder(uint32 group, uint32 next);
+    /// @notice A root has no more groups than this.
+    error TooManyGroups(uint256 limit);
+    /// @notice Infinity signs everything under a key at infinity, so it is no signature.
+    error SignatureAtInfinity();
+    /// @notice The signers' keys sum up to infinity.
+    error KeySumAtInfinity();
+    /// @notice The signature is not that of all signers for this root.
+    error RootNotSigned(bytes32 root);
     /// @notice The guardian stopped recording.
     error RecordingPaused();
     /// @notice Only the registry this contract was built for may push.
@@ -72,6 +92,17 @@ interface IChargingAuthVerifier {
     /// @return recorded Bits newly set.
     function recordMany(uint32 epoch, bytes calldata batches) external returns (uint256 recorded);
 
+    /// @notice Records the heads of one epoch's piles that signed the root over them, and records of those that did not.
+    /// The root is computed from the groupRoots (docs/protocol.md §5.4); the epoch's challenge and policy are put in as for {record}.
+    /// Signers whose bit is set already change nothing; of what concerns the whole call everything reverts.
+    /// @param epoch Epoch of the root and of all records.
+    /// @param signature Sum of all signers' signatures of the root, 96 bytes: x ‖ y.
+    /// @param batches Repeats { group 4 B ‖ groupRoot 32 B ‖ signers 28 B ‖ count 1 B ‖ count × 98 B }, groups increasing, 1 to 16.
+    /// @return recorded Bits newly set.
+    function recordRoot(uint32 epoch, bytes calldata signature, bytes calldata batches)
+        external
+        returns (uint256 recorded);
+
     /// @notice Emits further heads of piles whose bit is set; writes nothing.
     /// @param records As for {record}.
     /// @return extended Heads emitted.
@@ -89,6 +120,16 @@ interface IChargingAuthVerifier {
         view
         returns (bool);
 
+    /// @notice Whether a recorded root holds the head for (group, index, epoch, n) and the pile signed that root. Nothing recorded is
+    /// ever lost to it: what was recorded after, in the epoch or in later ones of the same place, is named in the opening. That a
+    /// pile was revoked since is not looked at.
+    /// @param opening before 32 ‖ path in the group, 8 × 32 from the leaf up ‖ signers 28 ‖ entries recorded after in the group's
+    /// ring place, 32 each. `before`, signers and entries follow from {RootRecorded}.
+    function openHead(uint32 group, uint8 index, uint32 epoch, uint8 n, bytes32 head, bytes calldata opening)
+        external
+        view
+        returns (bool);
+
     /// @notice Takes a group's word {blobVersion u32 | revoked bitmap224}. Device registry only; works while paused.
     function pushGroup(uint32 group, uint256 word) external;
 
@@ -98,7 +139,7 @@ interface IChargingAuthVerifier {
     /// @notice Takes the policy history (see PolicyHistory) and one version's hash. Policy registry only.
     function pushPolicies(uint256 history, uint32 version, bytes32 policyHash) external;
 
-    /// @notice Stops record, recordMany and extend. Guardian only.
+    /// @notice Stops record, recordMany, recordRoot and extend. Guardian only.
     function pause() external;
 
     /// @notice Ends the pause. Governance only.
@@ -117,6 +158,9 @@ interface IChargingAuthVerifier {
     /// @return wordEpoch Epoch the word holds now, 2^32 - 1 if none yet.
     /// @return bitmap Indices recorded in wordEpoch.
     function ringWord(uint32 group, uint32 epoch) external view returns (uint32 wordEpoch, uint224 bitmap);
+
+    /// @notice The word of the second ring that serves `epoch`: what {RootRecorded} last made of it.
+    function rootChain(uint32 group, uint32 epoch) external view returns (bytes32);
 
     /// @notice Ring words of the group that stand.
     function ringOpened(uint32 group) external view returns (uint32);

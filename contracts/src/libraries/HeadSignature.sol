@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity ^0.8.24;
 
+import { BatchTree } from "./BatchTree.sol";
 import { CompactSignature } from "./CompactSignature.sol";
 
 /// @title Who signed a Head
@@ -49,6 +50,22 @@ library HeadSignature {
         assembly {
             mstore(add(buffer, 0x020), group)
         }
+    }
+
+    /// @notice What piles sign of a batch's root in the same epoch, under the same challenge and policy.
+    function rootDigest(Buffer buffer, bytes32 root) internal pure returns (bytes32) {
+        uint256 epoch;
+        bytes32 challenge;
+        bytes32 policyHash;
+        bytes32 domain;
+        /// @solidity memory-safe-assembly
+        assembly {
+            epoch := mload(add(buffer, 0x060))
+            challenge := mload(add(buffer, 0x080))
+            policyHash := mload(add(buffer, 0x0a0))
+            domain := mload(add(buffer, 0x160))
+        }
+        return BatchTree.digest(domain, uint32(epoch), challenge, policyHash, root);
     }
 
     /// @notice Whether `key` signed. False for a zero key and for s in the upper half.
