@@ -17,6 +17,8 @@ use crate::disk::Disk;
 use crate::error::Fault;
 use crate::limits::{ENDPOINTS_MAX, RECORDS_PER_BATCH_MAX};
 
+mod defaults;
+
 /// The whole configuration. Paths are absolute or relative to the working folder once [`Config::load`] returned it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -185,6 +187,22 @@ pub struct BatchConfig {
     pub records_max: usize,
     /// Battery checkpoints in one transaction.
     pub advance_max: usize,
+    /// Which lane batches take.
+    pub lane: LaneRule,
+    /// Time in which piles co-sign a root, ms.
+    pub root_deadline_ms: u64,
+}
+
+/// Which lane batches take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LaneRule {
+    /// The cheaper one.
+    Auto,
+    /// Lane 1: each pile's own ECDSA signature.
+    Ecdsa,
+    /// Lane 2 whenever a pile co-signed.
+    Bls,
 }
 
 /// `[revoke]`.
@@ -386,6 +404,7 @@ impl Config {
         within("batch.close_grace_ms", batch.close_grace_ms, 0, 60_000)?;
         within("batch.records_max", batch.records_max as u64, 1, RECORDS_PER_BATCH_MAX as u64)?;
         within("batch.advance_max", batch.advance_max as u64, 1, 64)?;
+        within("batch.root_deadline_ms", batch.root_deadline_ms, 100, 60_000)?;
         within("revoke.deadline_blocks", revoke.deadline_blocks, 1, 65_535)?;
         within("revoke.grace_wh", u64::from(revoke.grace_wh), 0, 100_000)?;
         address("admin.http_listen", &admin.http_listen)?;
@@ -543,95 +562,6 @@ impl Serialize for Endpoint {
 impl Drop for Endpoint {
     fn drop(&mut self) {
         self.0.zeroize();
-    }
-}
-
-impl Default for GatewayConfig {
-    fn default() -> Self {
-        Self {
-            listen: "0.0.0.0:4622".into(),
-            certificate: "pki/gateway.pem".into(),
-            certificate_key: "pki/gateway.key".into(),
-            root: "pki/root.pem".into(),
-            gateway_key_file: "secrets/gateway.key".into(),
-            site_secret_file: "secrets/site.key".into(),
-            heartbeat_interval_ms: 30_000,
-            max_payload: 16_384,
-            answer_window_blocks: 300,
-            deadline_margin_blocks: 240,
-            open_charges_per_device_max: 2,
-        }
-    }
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        Self {
-            connections_max: 4_096,
-            connections_per_address_max: 2_048,
-            connections_per_device_max: 4,
-            handshakes_max: 256,
-            handshakes_per_address_max: 64,
-            accepts_per_second_max: 200,
-            handshake_timeout_ms: 10_000,
-            idle_timeout_ms: 75_000,
-            frame_timeout_ms: 30_000,
-            ping_interval_ms: 30_000,
-            ping_timeout_ms: 20_000,
-            bytes_per_second_max: 262_144,
-            frames_per_second_max: 200,
-            frame_burst_max: 400,
-            send_queue_frames_max: 256,
-            send_queue_bytes_max: 65_536,
-        }
-    }
-}
-
-impl Default for JournalConfig {
-    fn default() -> Self {
-        Self { path: "journal.redb".into(), retention_blocks: 86_400 }
-    }
-}
-
-impl Default for ChainConfig {
-    fn default() -> Self {
-        Self {
-            endpoints: vec![Endpoint::new("http://127.0.0.1:8545")],
-            quorum: Quorum::Rule(QuorumRule::Majority),
-            endpoint_lag_blocks_max: 30,
-            endpoint_stale_ms: 60_000,
-            deployment_file: "deployment.json".into(),
-            signer_key_files: vec!["secrets/signer.key".into()],
-            poll_interval_ms: 500,
-            max_fee_gwei: 200,
-            priority_fee_gwei: 1,
-            rebroadcast_blocks: 20,
-            replace_blocks: 100,
-        }
-    }
-}
-
-impl Default for BatchConfig {
-    fn default() -> Self {
-        Self { close_grace_ms: 500, records_max: 256, advance_max: 24 }
-    }
-}
-
-impl Default for RevokeConfig {
-    fn default() -> Self {
-        Self { deadline_blocks: 3_600, grace_wh: 200 }
-    }
-}
-
-impl Default for AdminConfig {
-    fn default() -> Self {
-        Self { socket: "relayer.sock".into(), http_listen: "127.0.0.1:9622".into() }
-    }
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { filter: "info".into(), format: LogFormat::Text }
     }
 }
 

@@ -22,6 +22,16 @@ pub const FAILPOINTS: [&str; 14] = [
 /// Places in pruning: passed only once epochs are old enough to be forgotten.
 pub const PRUNING_FAILPOINTS: [&str; 3] = ["prune::before_pruned", "prune::after_pruned", "prune::front_cut"];
 
+/// Places in the round of a root: passed only where batches go by lane 2.
+pub const ROUND_FAILPOINTS: [&str; 6] = [
+    "root::before_cut",
+    "root::after_cut",
+    "root::after_offer",
+    "root::after_signature",
+    "root::before_close",
+    "root::after_close",
+];
+
 /// Sends this process SIGKILL if the environment variable `CIP22_FAILPOINT` names this place, as `name` or, to do so
 /// only when it is passed for the K-th time, as `name=K`. Does nothing unless built with the feature `failpoints`.
 #[cfg(feature = "failpoints")]
@@ -39,7 +49,7 @@ pub fn failpoint(name: &str) {
     });
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    let listed = FAILPOINTS.contains(&name) || PRUNING_FAILPOINTS.contains(&name);
+    let listed = [&FAILPOINTS[..], &PRUNING_FAILPOINTS, &ROUND_FAILPOINTS].concat().contains(&name);
     assert!(listed, "{name} is not in the list of failpoints");
     let Some((chosen, pass)) = &*ARMED else { return };
     if chosen == name && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *pass {

@@ -19,6 +19,7 @@ use crate::error::JournalError;
 use crate::gateway_key::{GatewayKey, SiteSecret};
 use crate::journal::appender::Appender;
 use crate::journal::{Lsn, Record};
+use crate::pipeline::cosign::Desk;
 use crate::pipeline::frame_bytes;
 use crate::session::registry::{Limits as SessionLimits, Registry};
 use crate::state::State;
@@ -81,6 +82,8 @@ pub struct Gateway {
     pub view: watch::Receiver<ChainView>,
     /// Who is connected.
     pub sessions: Registry,
+    /// Roots that piles co-sign.
+    pub cosign: Desk,
     /// Cancelled when the gateway stops in good order.
     pub stop: CancellationToken,
     /// Cancelled when the journal failed: nothing may be answered any more.
@@ -137,6 +140,7 @@ impl Gateway {
         });
         Self {
             sessions,
+            cosign: Desk::default(),
             settings: parts.settings,
             clock: parts.clock,
             key: parts.key,

@@ -3,6 +3,7 @@
 //! Read the stages in order in [`pipeline`]; the seams to the world are [`clock`], [`disk`], [`net`], [`chain`] and [`journal`].
 
 pub mod admin;
+pub mod bls;
 pub mod chain;
 pub mod cli;
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod net;
 pub mod pipeline;
 pub mod policy;
 pub mod session;
+pub mod signers;
 pub mod state;
 pub mod status;
 pub mod supervisor;

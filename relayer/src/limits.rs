@@ -20,6 +20,12 @@ pub const SUBMISSION_TRIES_MAX: u8 = 4;
 pub const TICKETS_PER_EPOCH_MAX: u32 = 64;
 /// A batch that reverted, or never got a transaction, is tried again after this many blocks.
 pub const RETRY_AFTER_BLOCKS: u64 = 25;
+/// The lease of a group lasts so many blocks, and is renewed when half of them are over.
+pub const LEASE_BLOCKS: u64 = 240;
+/// A pile that signed a root wrongly is not asked to co-sign for so many epochs.
+pub const QUARANTINE_EPOCHS: u32 = 16;
+/// Whether the network verifies roots is asked again after this time where it does not, ms.
+pub const LANE2_PROBE_INTERVAL_MS: u64 = 600_000;
 /// Most endpoints: every look at the chain asks each of them.
 pub const ENDPOINTS_MAX: usize = 16;
 /// Hashes of scanned blocks that are kept, to find where a reorganisation began; below them everything is read again.

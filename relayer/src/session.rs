@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cip22_wire::message::{Heartbeat, Hello, HelloAck, Nack};
-use cip22_wire::{DecodeError, DeviceId, FrameType, Message, NackCode, limits};
+use cip22_wire::{DecodeError, DeviceId, FrameType, Hash, Message, NackCode, limits};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use metrics::counter;
@@ -29,7 +29,7 @@ use crate::gateway::{Gateway, Settings};
 use crate::limits::{FRAMES_IN_FLIGHT_MAX, SESSION_END_TIMEOUT_MS};
 use crate::pipeline::decode::{Inbox, type_name};
 use crate::pipeline::{
-    Handled, acknowledge, challenge, charge, frame_bytes, grant, refuse, refuse_with, revoke,
+    Handled, acknowledge, challenge, charge, cosign, frame_bytes, grant, refuse, refuse_with, revoke,
 };
 use crate::policy::{ack as policy_ack, push as policy_push};
 use crate::telemetry;
@@ -139,6 +139,8 @@ struct Session {
     in_flight: InFlight,
     outbox: Outbox,
     frames_handled: u64,
+    /// A BATCH_ROOT is on its way out.
+    root_offered: bool,
 }
 
 /// What HELLO told, and what was sent since.
@@ -149,6 +151,8 @@ struct Greeted {
     /// Rollbacks of policies that were known when `policy_version` was noted.
     policy_rollbacks: u64,
     epoch: u32,
+    /// Roots that were offered in this session, of those still on offer.
+    roots: Vec<Hash>,
 }
 
 type InFlight = FuturesOrdered<futures_util::future::BoxFuture<'static, Option<Vec<Vec<u8>>>>>;
@@ -161,13 +165,24 @@ impl Session {
         let outbox = Outbox::new(gateway.settings.send_queue_bytes_max);
         let (device_id, binding) = (link.device_id, link.binding);
         let in_flight = InFlight::new();
-        Self { gateway, device_id, binding, greeted: None, inbox, in_flight, outbox, frames_handled: 0 }
+        Self {
+            gateway,
+            device_id,
+            binding,
+            greeted: None,
+            inbox,
+            in_flight,
+            outbox,
+            frames_handled: 0,
+            root_offered: false,
+        }
     }
 
     /// Runs until there is a reason to end, which it returns.
     async fn run(mut self, link: Link, mut entered: Entered) -> Why {
         let Link { mut reader, mut writer, .. } = link;
         let mut announced = self.gateway.announced();
+        let mut offers = self.gateway.cosign.offers();
         let mut view = self.gateway.view.clone();
         let mut buffer = vec![0; READ_BYTES];
         let clock = Arc::clone(&self.gateway.clock);
@@ -189,7 +204,12 @@ impl Session {
                     break end.map_or(Why::Superseded, Why::from);
                 }
                 written = self.outbox.write_some(&mut *writer), if !self.outbox.is_idle() => match written {
-                    Ok(()) => timers.written = None,
+                    Ok(()) => {
+                        timers.written = None;
+                        if self.outbox.is_idle() && std::mem::take(&mut self.root_offered) {
+                            failpoint("root::after_offer");
+                        }
+                    }
                     Err(_) => break Why::Lost,
                 },
                 Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => match done {
@@ -199,6 +219,12 @@ impl Session {
                 Some(frame) = entered.pushed.recv(), if self.outbox.has_room() => self.outbox.push(frame),
                 Ok(()) = announced.changed() => {
                     let frames = self.epoch_frames();
+                    self.outbox.extend(frames);
+                    let frames = self.root_frames();
+                    self.outbox.extend(frames);
+                }
+                Ok(()) = offers.changed() => {
+                    let frames = self.root_frames();
                     self.outbox.extend(frames);
                 }
                 Ok(()) = view.changed() => {
@@ -371,11 +397,11 @@ impl Session {
                 policy_ack::handle(gateway, device, &ack)
             }
             Message::Nack(nack) => self.nacked(&nack),
-            Message::BatchSig(_)
-            | Message::LeafReq(_)
-            | Message::FaultClaim(_)
-            | Message::OtaReq(_)
-            | Message::OtaStatus(_) => Handled::refused(frame_type, NackCode::Unsupported),
+            Message::BatchSig(signature) => cosign::batch_sig(gateway, device, &signature),
+            Message::LeafReq(request) => cosign::leaf_req(gateway, device, &request),
+            Message::FaultClaim(_) | Message::OtaReq(_) | Message::OtaStatus(_) => {
+                Handled::refused(frame_type, NackCode::Unsupported)
+            }
             _ => Handled::refused(frame_type, NackCode::Unexpected),
         }
     }
@@ -435,10 +461,12 @@ impl Session {
             policy_rollbacks: gateway.view.borrow().policy_rollbacks,
             // EPOCH follows every HELLO_ACK, whatever the pile remembers: it signs nothing before.
             epoch: 0,
+            roots: Vec::new(),
         });
         let mut replies = vec![ack];
         replies.extend(self.policy_frames());
         replies.extend(self.epoch_frames());
+        replies.extend(self.root_frames());
         self.gateway.sessions.greeted(&self.device_id);
         tokio::spawn(news(Arc::clone(&self.gateway), self.device_id));
         Handled { replies, durable: None, close: false }
@@ -453,6 +481,9 @@ impl Session {
             .sessions
             .note(&self.device_id, |activity| *activity.nacks_received.entry(code).or_default() += 1);
         let mut replies = Vec::new();
+        if nack.frame_type == FrameType::BatchRoot.code() {
+            cosign::refused(&self.gateway, &self.device_id);
+        }
         if nack.frame_type == FrameType::Epoch.code() && nack.code == NackCode::StalePolicy.code() {
             if let Some(greeted) = &mut self.greeted {
                 greeted.policy_version = 0;
@@ -477,6 +508,27 @@ impl Session {
         }
         greeted.epoch = announced.epoch.epoch;
         vec![self.gateway.epoch_frame(greeted.place.group, &announced.epoch)]
+    }
+
+    /// BATCH_ROOT for each root on offer that has this pile's leaf, once the pile has the epoch after it: before, it may still state
+    /// something in it.
+    fn root_frames(&mut self) -> Vec<Vec<u8>> {
+        let Some(greeted) = &mut self.greeted else { return Vec::new() };
+        let offers = self.gateway.cosign.offers();
+        let offers = offers.borrow();
+        greeted.roots.retain(|root| offers.iter().any(|offer| offer.record.root == *root));
+        let mut frames = Vec::new();
+        for offer in offers.iter() {
+            let record = &offer.record;
+            let ours = offer.seat(&self.device_id) == Some((greeted.place.group, greeted.place.index));
+            if !ours || record.epoch >= greeted.epoch || greeted.roots.contains(&record.root) {
+                continue;
+            }
+            greeted.roots.push(record.root);
+            frames.extend(offer.frame(&self.device_id));
+        }
+        self.root_offered = self.root_offered || !frames.is_empty();
+        frames
     }
 
     /// SET_POLICY for what the pile lacks, in chunks that fit it.

@@ -15,6 +15,7 @@ pub use self::grants::{DueRevocation, Revocation, answers_for};
 pub use self::message_state::MessageState;
 pub use self::prune::Retained;
 pub use self::reorganisation::RecordedHead;
+pub use self::roots::Root;
 pub use crate::journal::record::Counts;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod grants;
 mod message_state;
 pub mod prune;
 mod reorganisation;
+pub mod roots;
 
 /// Group, index, epoch: what one head on chain stands for.
 pub type Place = (u32, u8, u32);
@@ -60,6 +62,8 @@ pub struct State {
     pub batches: BTreeMap<u64, Batch>,
     /// Batches that are done, as long as a reorganisation may undo them.
     pub settled: BTreeMap<u64, Batch>,
+    /// Roots that piles were or are asked to co-sign, by epoch.
+    pub roots: BTreeMap<u32, Vec<Root>>,
     /// Number of the newest batch.
     pub last_batch: u64,
     /// Blocks whose events have been taken in.
@@ -242,6 +246,11 @@ impl State {
                 let seen = RecordedHead { n: *n, transaction: *transaction, block: *block };
                 self.head_recorded((*group, *index, *epoch), head, seen);
             }
+            Record::RootCut(root) => self.root_cut(root),
+            Record::RootClosed { epoch, root, signers } => self.root_closed(*epoch, root, signers),
+            Record::RootSafe { group, epoch, group_root, signers, transaction, block } => {
+                self.root_recorded(*group, *epoch, group_root, signers, (*transaction, *block));
+            }
             Record::LedgerSafe { battery, seq, fp, block } => {
                 self.batteries.ledger_moved(battery, *seq, *fp, *block);
             }
@@ -366,7 +375,7 @@ impl State {
                 continue;
             }
             // What a record left out takes `extend`, and what neither took, because the chain was reorganised in between, the other.
-            chain.recorded = kind == BatchKind::Record || !chain.seen.is_empty();
+            chain.recorded = kind != BatchKind::Extend || !chain.seen.is_empty();
             chain.tries = chain.tries.saturating_add(1);
             if chain.tries >= SUBMISSION_TRIES_MAX {
                 given_up += chain.give_up(MessageState::RejectedByContract);
@@ -557,66 +566,4 @@ impl PileChain {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ticket(device: u8, n: u8, epoch: u32) -> Record {
-        let [ticket, _] = fixtures::granted(device, epoch, n);
-        ticket
-    }
-
-    #[test]
-    fn tickets_are_counted_by_device_and_begin_anew_with_each_epoch() {
-        let mut state = State::default();
-        for (device, sid, epoch) in [(1, 1, 5), (1, 2, 5), (2, 3, 5)] {
-            state.apply(&ticket(device, sid, epoch));
-        }
-        assert_eq!((state.tickets_of(&[1; 32], 5), state.tickets_of(&[2; 32], 5)), (2, 1));
-        assert_eq!(state.tickets_of(&[1; 32], 6), 0);
-        state.apply(&ticket(1, 4, 6));
-        assert_eq!(state.tickets_of(&[1; 32], 6), 1);
-        assert_eq!(state.tickets.len(), 4);
-    }
-
-    #[test]
-    fn a_head_of_no_statement_covers_nothing() {
-        let mut state = State::default();
-        let kind = StatementKind::PolicyAck { version: 1, policy_hash: [0; 32], first_epoch: 0 };
-        let (device_id, head) = ([1; 32], [2; 32]);
-        let (group, index, epoch, n, prev_head, signature) = (1, 7, 5, 1, [0; 32], vec![0; 64]);
-        let statement =
-            StatementRecord { device_id, group, index, epoch, n, prev_head, head, signature, kind };
-        state.apply(&Record::Statement(statement));
-        let (n, transaction, block) = (0, [3; 32], 9);
-        state.apply(&Record::HeadSafe { group, index, epoch, n, head, transaction, block });
-        assert_eq!((state.counts.statements_safe, state.uncovered.len()), (0, 1));
-    }
-
-    #[test]
-    fn a_statement_is_held_a_conflict_or_new() {
-        let mut state = State::default();
-        let kind = StatementKind::PolicyAck { version: 1, policy_hash: [0; 32], first_epoch: 0 };
-        state.apply(&Record::Statement(StatementRecord {
-            device_id: [1; 32],
-            group: 1,
-            index: 7,
-            epoch: 5,
-            n: 2,
-            prev_head: [1; 32],
-            head: [2; 32],
-            signature: vec![0; 64],
-            kind,
-        }));
-        let place = (1, 7, 5);
-        assert_eq!(state.check_chain(place, 2, &[1; 32], &[2; 32]), Ok(true));
-        assert_eq!(state.check_chain(place, 2, &[1; 32], &[9; 32]), Err(ChainConflict::SameNumber));
-        assert_eq!(state.check_chain(place, 3, &[2; 32], &[3; 32]), Ok(false));
-        assert_eq!(state.check_chain(place, 3, &[8; 32], &[3; 32]), Err(ChainConflict::Broken));
-        assert_eq!(
-            state.check_chain(place, 1, &[0; 32], &[8; 32]),
-            Err(ChainConflict::Broken),
-            "2 does not follow"
-        );
-        assert_eq!(state.check_chain(place, 1, &[0; 32], &[1; 32]), Ok(false));
-    }
-}
+mod tests;

@@ -54,6 +54,7 @@ impl Status {
                 "finalized": view.finalized_block,
                 "scanned_to": state.scanned_to,
                 "head_age_ms": self.gateway.clock.monotonic_ms().saturating_sub(view.advanced_at_ms),
+                "lane2": self.gateway.cosign.lane2().name(),
                 "trouble": view.trouble.as_ref().map(|trouble| trouble.error.clone()),
             },
             "endpoints": self.endpoints.report(),

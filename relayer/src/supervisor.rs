@@ -24,7 +24,7 @@ use crate::admin::{http, socket};
 use crate::chain::endpoints::Endpoints;
 use crate::chain::fees::FeePolicy;
 use crate::chain::signer::{Account, TransactionSigner};
-use crate::chain::{Chain, SharedChain};
+use crate::chain::{Chain, SharedChain, precompiles};
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::Config;
 use crate::deployment::Deployment;
@@ -38,12 +38,15 @@ use crate::journal::Journal;
 use crate::journal::appender::Appender;
 use crate::journal::redb_log::RedbLog;
 use crate::journal::retention::{self, RetentionSettings};
+use crate::limits::LANE2_PROBE_INTERVAL_MS;
 use crate::net::{Net, Tcp};
 use crate::pipeline::accept::{self, AcceptLimits};
 use crate::pipeline::acknowledge;
 use crate::pipeline::batch::{self, BatchSettings};
+use crate::pipeline::cosign::Lane2;
 use crate::pipeline::dispatch::{Dispatcher, TxRequest, Work};
 use crate::pipeline::revoke::{self, RevokeSettings};
+use crate::pipeline::round;
 use crate::pipeline::submit::{PendingBatch, Submitter, SubmitterSettings};
 use crate::policy::anchors::Anchors;
 use crate::policy::announce;
@@ -58,6 +61,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const TX_REQUESTS_MAX: usize = 16;
 /// Number of SIGXFSZ on Linux for x86, ARM, POWER and RISC-V.
 const SIGXFSZ: i32 = 25;
+/// An endpoint that gave no answer about lane 2 is asked again after this time, ms.
+const LANE2_RETRY_MS: u64 = 1_000;
 /// Facts and outcomes that may wait.
 const QUEUE_ITEMS_MAX: usize = 1_024;
 
@@ -129,7 +134,7 @@ impl Daemon {
 
         let journal: Arc<dyn Journal> = Arc::new(RedbLog::open(&config.journal.path)?);
         let state = restore(&*journal, &*clock)?;
-        let token = journal.acquire(&format!("pid {}", std::process::id()))?;
+        let token = journal.acquire(&format!("gateway 0x{}", hex::encode(key.address())))?;
         let (appender, writer) = Appender::start(Arc::clone(&journal), token, Arc::clone(&clock))?;
         let pending = pending_batches(&state);
         // Behind the newest anchor a reorganisation would not be noticed: what follows it is read again.
@@ -220,8 +225,12 @@ impl Daemon {
             close_grace_ms: config.batch.close_grace_ms,
             records_max: config.batch.records_max,
             advance_max: config.batch.advance_max,
+            lane: config.batch.lane,
+            root_deadline_ms: config.batch.root_deadline_ms,
             deployment: (**deployment).clone(),
         };
+        tasks.spawn(probe_lane2(gateway.clone(), side.chain, stop.clone()));
+        tasks.spawn(round::run::run(gateway.clone(), settings.clone(), batches.clone(), stop.clone()));
         tasks.spawn(batch::run(gateway.clone(), settings, batches, stop.clone()));
     }
 
@@ -311,6 +320,34 @@ async fn directory_known(gateway: &Gateway) {
     let mut view = gateway.view.clone();
     if view.wait_for(|view| view.latest_block > 0).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Asks the network whether it verifies roots: until it is known, and now and then where it does not.
+async fn probe_lane2(gateway: Arc<Gateway>, chain: SharedChain, stop: CancellationToken) {
+    loop {
+        let pause_ms = match precompiles::has_bls(&*chain).await {
+            Ok(true) => {
+                tracing::info!("the network verifies BLS12-381 signatures: batches may go by lane 2");
+                return gateway.cosign.set_lane2(Lane2::Available);
+            }
+            Ok(false) => {
+                tracing::warn!("no BLS12-381 precompiles (EIP-2537) on this network: batches go by lane 1");
+                gateway.cosign.set_lane2(Lane2::Missing);
+                LANE2_PROBE_INTERVAL_MS
+            }
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "whether lane 2 is there is not known"
+                );
+                LANE2_RETRY_MS
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = gateway.clock.sleep(Duration::from_millis(pause_ms)) => {}
+        }
     }
 }
 

@@ -106,6 +106,8 @@ fn line(gateway: &Gateway, state: &State, id: &DeviceId, device: &Device, moment
         "policy_acknowledged": state.policy_acks.get(id),
         "policy_in_force": moment.in_force,
         "policy_newest": moment.newest,
+        "enrolled": moment.epoch.is_some_and(|epoch| device.enrolment_at(epoch).is_some()),
+        "quarantined_until": gateway.cosign.quarantined_until(id),
         "open_charges": open,
         "open_charges_max": gateway.settings.open_charges_per_device_max,
         "statements_waiting": device.places.iter().map(|place| waiting(state, place.group, place.index)).sum::<usize>(),
@@ -218,7 +220,7 @@ mod tests {
     use super::*;
 
     fn directory(first_bytes: &[u8]) -> Directory {
-        let device = Device { places: Vec::new(), revoked: false };
+        let device = Device::default();
         Directory { devices: first_bytes.iter().map(|byte| ([*byte; 32], device.clone())).collect() }
     }
 

@@ -474,7 +474,11 @@ fn waiting(story: &Story, epoch: u32, standing: Option<Standing>, moment: &Momen
             Some(format!("Batch {number} reverted in block {block}."))
         }
         Some((number, Carrier { end: Some(End::Safe(block, true)), kind, .. })) => {
-            let call = if *kind == BatchKind::Record { "recordMany" } else { "extend" };
+            let call = match kind {
+                BatchKind::Record => "recordMany",
+                BatchKind::RecordRoot => "recordRoot",
+                _ => "extend",
+            };
             Some(format!("Batch {number} was executed in block {block}, but {call} left this statement out."))
         }
         _ => None,

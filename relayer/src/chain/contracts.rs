@@ -5,7 +5,8 @@ use alloy::rpc::types::Log;
 use alloy::sol_types::{SolCall, SolEvent};
 use cip22_wire::{BatteryId, DeviceId, Hash, Sid, Signature};
 
-use super::{ChainError, DeviceEvent, HeadEvent, LedgerEvent};
+use super::{BlsKeyBytes, ChainError, DeviceEvent, HeadEvent, LedgerEvent, RootEvent};
+use crate::signers::Signers;
 use crate::view::Policy;
 
 /// Bytes of one record on the chain: index, n, head, signature.
@@ -24,6 +25,8 @@ pub mod abi {
         function record(uint32 group, uint32 epoch, bytes calldata records) external returns (uint256 recorded);
         function recordMany(uint32 epoch, bytes calldata batches) external returns (uint256 recorded);
         function extend(uint32 group, uint32 epoch, bytes calldata records) external returns (uint256 extended);
+        function recordRoot(uint32 epoch, bytes calldata signature, bytes calldata batches) external returns (uint256 recorded);
+        event RootRecorded(uint32 indexed group, uint32 indexed epoch, bytes32 groupRoot, uint224 signers, bytes32 before);
         function openRing(uint32 group, uint32 count) external returns (uint32 opened);
         function policyAt(uint32 epoch) external view returns (bytes32);
         function challengeOf(uint32 epoch) external view returns (bytes32);
@@ -36,6 +39,7 @@ pub mod abi {
         event DeviceRegistered(bytes32 indexed deviceId, uint32 indexed group, uint8 index, address key, uint32 activeFrom);
         event DeviceRotated(bytes32 indexed deviceId, uint32 indexed group, uint8 oldIndex, uint8 newIndex, address newKey, uint32 activeFrom);
         event DeviceRevoked(bytes32 indexed deviceId, uint32 indexed group, uint8 index);
+        event DeviceEnrolled(bytes32 indexed deviceId, uint32 indexed group, uint8 index, bytes key, uint32 activeFrom);
 
         event PolicyScheduled(uint32 indexed version, uint32 indexed firstEpoch, bytes32 policyHash, bytes tariff, bytes signature);
 
@@ -123,6 +127,33 @@ pub fn record_many_calldata(epoch: u32, groups: &[(u32, Vec<RecordBytes>)]) -> V
     abi::recordManyCall { epoch, batches: batches.into() }.abi_encode()
 }
 
+/// One group of a `recordRoot` call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootGroup {
+    /// Group.
+    pub group: u32,
+    /// Root of its 256 places.
+    pub group_root: Hash,
+    /// Who signed.
+    pub signers: Signers,
+    /// Heads of indices that did not.
+    pub stragglers: Vec<RecordBytes>,
+}
+
+/// Calldata of `recordRoot`. `signature` is x ‖ y; `groups` are strictly increasing.
+pub fn record_root_calldata(epoch: u32, signature: &[u8; 96], groups: &[RootGroup]) -> Vec<u8> {
+    let mut batches = Vec::new();
+    for group in groups {
+        batches.extend_from_slice(&group.group.to_be_bytes());
+        batches.extend_from_slice(&group.group_root);
+        batches.extend_from_slice(&group.signers.to_bytes());
+        batches.push(u8::try_from(group.stragglers.len()).unwrap_or(u8::MAX));
+        group.stragglers.iter().take(RECORDS_PER_GROUP_MAX).for_each(|record| record.write(&mut batches));
+    }
+    abi::recordRootCall { epoch, signature: Bytes::copy_from_slice(signature), batches: batches.into() }
+        .abi_encode()
+}
+
 /// Calldata of `extend`.
 pub fn extend_calldata(group: u32, epoch: u32, records: &[RecordBytes]) -> Vec<u8> {
     abi::extendCall { group, epoch, records: joined(records) }.abi_encode()
@@ -162,11 +193,14 @@ fn joined(records: &[RecordBytes]) -> Bytes {
 /// First topics of the events that [`head_event`] reads.
 pub const HEAD_TOPICS: [B256; 2] = [abi::HeadRecorded::SIGNATURE_HASH, abi::HeadExtended::SIGNATURE_HASH];
 /// First topics of the events that [`device_event`] reads.
-pub const DEVICE_TOPICS: [B256; 3] = [
+pub const DEVICE_TOPICS: [B256; 4] = [
     abi::DeviceRegistered::SIGNATURE_HASH,
     abi::DeviceRotated::SIGNATURE_HASH,
     abi::DeviceRevoked::SIGNATURE_HASH,
+    abi::DeviceEnrolled::SIGNATURE_HASH,
 ];
+/// First topics of the events that [`root_event`] reads.
+pub const ROOT_TOPICS: [B256; 1] = [abi::RootRecorded::SIGNATURE_HASH];
 /// First topics of the events that [`policy_event`] reads.
 pub const POLICY_TOPICS: [B256; 1] = [abi::PolicyScheduled::SIGNATURE_HASH];
 /// First topics of the events that [`ledger_event`] reads.
@@ -184,6 +218,20 @@ pub fn head_event(log: &Log) -> Result<HeadEvent, ChainError> {
     let (epoch, index, n) = position_parts(position)?;
     let (transaction, block) = place(log)?;
     Ok(HeadEvent { group, index, epoch, n, head: head.0, transaction, block })
+}
+
+/// Reads `RootRecorded`.
+pub fn root_event(log: &Log) -> Result<RootEvent, ChainError> {
+    let event = decoded::<abi::RootRecorded>(log)?;
+    let (transaction, block) = place(log)?;
+    Ok(RootEvent {
+        group: event.group,
+        epoch: event.epoch,
+        group_root: event.groupRoot.0,
+        signers: Signers::from_bytes(event.signers.to_be_bytes()),
+        transaction,
+        block,
+    })
 }
 
 /// Reads an event of the device registry.
@@ -206,6 +254,18 @@ pub fn device_event(log: &Log) -> Result<DeviceEvent, ChainError> {
                 group: event.group,
                 index: event.newIndex,
                 key: event.newKey.into_array(),
+                active_from: event.activeFrom,
+            })
+        }
+        Some(&abi::DeviceEnrolled::SIGNATURE_HASH) => {
+            let event = decoded::<abi::DeviceEnrolled>(log)?;
+            let key = BlsKeyBytes::try_from(event.key.as_ref())
+                .map_err(|_| malformed(format!("a BLS key of {} bytes", event.key.len())))?;
+            Ok(DeviceEvent::Enrolled {
+                device_id: event.deviceId.0,
+                group: event.group,
+                index: event.index,
+                key: Box::new(key),
                 active_from: event.activeFrom,
             })
         }
@@ -313,6 +373,59 @@ mod tests {
         let call = abi::recordManyCall::abi_decode(&calldata).unwrap();
         assert_eq!(call.batches[4], 255);
         assert_eq!(call.batches[5 + 255 * RECORD_BYTES..][..6], [0, 0, 0, 1, 1, 255]);
+    }
+
+    #[test]
+    fn record_root_packs_root_signers_and_stragglers_of_each_group() {
+        let signers: Signers = [0, 9, 223].into_iter().collect();
+        let one =
+            RootGroup { group: 7, group_root: [0x77; 32], signers, stragglers: vec![record(1), record(2)] };
+        let two =
+            RootGroup { group: 9, group_root: [0x99; 32], signers: Signers::default(), stragglers: vec![] };
+        let call = abi::recordRootCall::abi_decode(&record_root_calldata(5, &[3; 96], &[one, two])).unwrap();
+        assert_eq!((call.epoch, call.signature.len()), (5, 96));
+        assert_eq!(call.batches.len(), 2 * 65 + 2 * RECORD_BYTES);
+        assert_eq!(call.batches[..5], [0, 0, 0, 7, 0x77]);
+        // Bit 223 leads the word, bits 9 and 0 end it.
+        assert_eq!((call.batches[36], &call.batches[62..65]), (0x80, &[2, 1, 2][..]));
+        assert_eq!(call.batches[65..67], [1, 3]);
+        assert_eq!(call.batches[65 + 2 * RECORD_BYTES..][..5], [0, 0, 0, 9, 0x99]);
+        assert_eq!(call.batches.last(), Some(&0));
+    }
+
+    #[test]
+    fn a_root_event_tells_who_signed() {
+        let event = abi::RootRecorded {
+            group: 6,
+            epoch: 5,
+            groupRoot: B256::repeat_byte(0xbb),
+            signers: alloy::primitives::Uint::from(0b101),
+            before: B256::ZERO,
+        };
+        let event = root_event(&log(event.encode_log_data())).unwrap();
+        assert_eq!(event.signers.iter().collect::<Vec<u8>>(), [0, 2]);
+        assert_eq!((event.group, event.epoch, event.group_root), (6, 5, [0xbb; 32]));
+        assert_eq!((event.transaction, event.block), ([0xaa; 32], 77));
+    }
+
+    #[test]
+    fn an_enrolment_with_a_key_of_another_length_is_refused() {
+        let enrolled = |length: usize| abi::DeviceEnrolled {
+            deviceId: B256::repeat_byte(1),
+            group: 2,
+            index: 3,
+            key: vec![5; length].into(),
+            activeFrom: 6,
+        };
+        let expected = DeviceEvent::Enrolled {
+            device_id: [1; 32],
+            group: 2,
+            index: 3,
+            key: Box::new([5; 192]),
+            active_from: 6,
+        };
+        assert_eq!(device_event(&log(enrolled(192).encode_log_data())).unwrap(), expected);
+        assert!(device_event(&log(enrolled(96).encode_log_data())).is_err());
     }
 
     #[test]

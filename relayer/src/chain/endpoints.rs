@@ -3,7 +3,7 @@
 //! | what | who is asked | what counts |
 //! |---|---|---|
 //! | heads | everyone whose pause is over | the q-th highest of those that are healthy ([`head_quorum`](super::head_quorum)) |
-//! | block hashes, events, receipts, nonces, balances, base fees, code | the healthy ones that are as far as the block | q equal answers |
+//! | block hashes, events, receipts, nonces, balances, base fees, code, calls | the healthy ones that are as far as the block | q equal answers |
 //! | estimates | the healthy ones | q that are close |
 //! | sends | everyone but those of another chain | one that takes the bytes, or knows them |
 //!
@@ -30,7 +30,7 @@ use super::espace::EspaceChain;
 use super::head_quorum::HeadQuorum;
 use super::health::{EndpointState, Health, HealthLimits};
 use super::quorum::{Tally, Verdict};
-use super::{Chain, ChainError, DeviceEvent, HeadEvent, Heads, LedgerEvent, Receipt};
+use super::{Chain, ChainError, DeviceEvent, HeadEvent, Heads, LedgerEvent, Receipt, RootEvent};
 use crate::clock::SharedClock;
 use crate::config::ChainConfig;
 use crate::deployment::Deployment;
@@ -296,6 +296,10 @@ impl Chain for Endpoints {
         self.equal("head_events", to, move |node| async move { node.head_events(from, to).await }).await
     }
 
+    async fn root_events(&self, from: u64, to: u64) -> Result<Vec<RootEvent>, ChainError> {
+        self.equal("root_events", to, move |node| async move { node.root_events(from, to).await }).await
+    }
+
     async fn ledger_events(&self, from: u64, to: u64) -> Result<Vec<LedgerEvent>, ChainError> {
         self.equal("ledger_events", to, move |node| async move { node.ledger_events(from, to).await }).await
     }
@@ -352,6 +356,15 @@ impl Chain for Endpoints {
     async fn has_code(&self, address: Address) -> Result<bool, ChainError> {
         let block = self.newest().await?;
         self.equal("code", block, move |node| async move { node.has_code(address).await }).await
+    }
+
+    async fn call(&self, to: Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError> {
+        let (block, calldata) = (self.newest().await?, Arc::<[u8]>::from(calldata));
+        let call = move |node: Arc<dyn Node>| {
+            let calldata = calldata.clone();
+            async move { node.call(to, &calldata).await }
+        };
+        self.equal("call", block, call).await
     }
 }
 

@@ -6,6 +6,7 @@ pub mod espace;
 pub mod fees;
 pub mod head_quorum;
 pub mod health;
+pub mod precompiles;
 pub mod quorum;
 pub mod signer;
 
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use cip22_wire::{Address, BatteryId, DeviceId, Hash, Sid};
 
 pub use crate::error::ChainError;
+use crate::signers::Signers;
 use crate::view::Policy;
 
 /// A shared chain.
@@ -53,6 +55,39 @@ pub enum DeviceEvent {
         /// Device.
         device_id: DeviceId,
     },
+    /// The index of a device got a BLS key.
+    Enrolled {
+        /// Device.
+        device_id: DeviceId,
+        /// Group.
+        group: u32,
+        /// Index.
+        index: u8,
+        /// Key, as the contract checked it: x.c0 ‖ x.c1 ‖ y.c0 ‖ y.c1.
+        key: Box<BlsKeyBytes>,
+        /// First epoch of the key.
+        active_from: u32,
+    },
+}
+
+/// A BLS12-381 key in G2, as it stands on chain.
+pub type BlsKeyBytes = [u8; 192];
+
+/// A `RootRecorded` event: what these indices stated in the epoch up to their leaves is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootEvent {
+    /// Group.
+    pub group: u32,
+    /// Epoch.
+    pub epoch: u32,
+    /// Root of the group's 256 places.
+    pub group_root: Hash,
+    /// Bit i from the low end: index i signed.
+    pub signers: Signers,
+    /// Transaction.
+    pub transaction: Hash,
+    /// Block number.
+    pub block: u64,
 }
 
 /// A `HeadRecorded` or `HeadExtended` event.
@@ -131,6 +166,8 @@ pub trait Chain: Debug + Send + Sync {
     async fn device_events(&self, from: u64, to: u64) -> Result<Vec<DeviceEvent>, ChainError>;
     /// Recorded heads in blocks `from..=to`, of every verifier in the deployment file.
     async fn head_events(&self, from: u64, to: u64) -> Result<Vec<HeadEvent>, ChainError>;
+    /// Recorded roots in blocks `from..=to`, of every verifier in the deployment file.
+    async fn root_events(&self, from: u64, to: u64) -> Result<Vec<RootEvent>, ChainError>;
     /// Ledger moves in blocks `from..=to`.
     async fn ledger_events(&self, from: u64, to: u64) -> Result<Vec<LedgerEvent>, ChainError>;
     /// Executed nonce of an account at `latest`.
@@ -147,4 +184,6 @@ pub trait Chain: Debug + Send + Sync {
     async fn receipt(&self, transaction: Hash) -> Result<Option<Receipt>, ChainError>;
     /// Whether any code stands at an address.
     async fn has_code(&self, address: Address) -> Result<bool, ChainError>;
+    /// What a call returns at `latest`, whatever stands at the address: of no code at all it is empty.
+    async fn call(&self, to: Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError>;
 }

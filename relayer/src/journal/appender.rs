@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use metrics::{counter, gauge, histogram};
 use tokio::sync::oneshot;
 
-use super::{Journal, Lsn, Record};
+use super::{Journal, Lease, Lsn, Record};
 use crate::clock::SharedClock;
 use crate::error::JournalError;
 use crate::failpoint::failpoint;
@@ -25,6 +25,7 @@ enum Request {
     Append { records: Vec<Record>, done: oneshot::Sender<Result<Lsn, JournalError>> },
     SetCursor { name: &'static str, value: u64, done: oneshot::Sender<Result<Lsn, JournalError>> },
     Truncate { before: Lsn, records_max: usize, done: oneshot::Sender<Result<Lsn, JournalError>> },
+    Lease { group: u32, now: u64, until: u64, done: oneshot::Sender<Result<Lease, JournalError>> },
 }
 
 impl Appender {
@@ -62,6 +63,13 @@ impl Appender {
         let (done, wait) = oneshot::channel();
         self.requests.send(Request::SetCursor { name, value, done }).map_err(|_| JournalError::Closed)?;
         wait.await.map_err(|_| JournalError::Closed)?.map(|_| ())
+    }
+
+    /// Takes or renews a group's lease; see [`Journal::lease`].
+    pub async fn lease(&self, group: u32, now: u64, until: u64) -> Result<Lease, JournalError> {
+        let (done, wait) = oneshot::channel();
+        self.requests.send(Request::Lease { group, now, until, done }).map_err(|_| JournalError::Closed)?;
+        wait.await.map_err(|_| JournalError::Closed)?
     }
 
     /// Removes records from the front, durably, after everything queued before; see [`Journal::truncate`].
@@ -106,6 +114,10 @@ fn write_groups(
                 Request::Truncate { before, records_max, done } => {
                     (done, journal.truncate(token, before, records_max))
                 }
+                Request::Lease { group, now, until, done } => {
+                    outcome = answer(vec![done], journal.lease(token, group, now, until));
+                    continue;
+                }
                 Request::Append { .. } => continue,
             };
             outcome = answer(vec![done], written);
@@ -145,13 +157,13 @@ fn commit_group(
     answer(waiting, result)
 }
 
-fn answer(
-    waiting: Vec<oneshot::Sender<Result<u64, JournalError>>>,
-    result: Result<u64, JournalError>,
+fn answer<T: Clone>(
+    waiting: Vec<oneshot::Sender<Result<T, JournalError>>>,
+    result: Result<T, JournalError>,
 ) -> Result<(), JournalError> {
     for done in waiting {
         let _ = done.send(match &result {
-            Ok(value) => Ok(*value),
+            Ok(value) => Ok(value.clone()),
             Err(error) => Err(JournalError::Failed { cause: error.to_string() }),
         });
     }

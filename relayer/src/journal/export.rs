@@ -93,13 +93,20 @@ pub fn kind_of(record: &Record) -> &'static str {
         Record::Finalized { .. } => "Finalized",
         Record::Revoked { .. } => "Revoked",
         Record::CreditReduced { .. } => "CreditReduced",
+        Record::RootCut(_) => "RootCut",
+        Record::RootClosed { .. } => "RootClosed",
+        Record::RootSafe { .. } => "RootSafe",
     }
 }
 
 /// The epoch that a record belongs to, if it says so itself.
 pub fn epoch_of(record: &Record) -> Option<u32> {
     match record {
-        Record::EpochOpened { epoch, .. } | Record::HeadSafe { epoch, .. } => Some(*epoch),
+        Record::EpochOpened { epoch, .. }
+        | Record::HeadSafe { epoch, .. }
+        | Record::RootClosed { epoch, .. }
+        | Record::RootSafe { epoch, .. } => Some(*epoch),
+        Record::RootCut(root) => Some(root.epoch),
         Record::TicketIssued { .. } | Record::ChargeHeld(_) => {
             challenge_of(record).map(|challenge| challenge.epoch)
         }
@@ -137,6 +144,9 @@ fn devices_of(record: &Record) -> Vec<DeviceId> {
         Record::Statement(statement) => vec![statement.device_id],
         Record::Telemetry { device_id, .. } => vec![*device_id],
         Record::BatchCut(batch) => batch.members.iter().map(|(device_id, _)| *device_id).collect(),
+        Record::RootCut(root) => {
+            root.groups.iter().flat_map(|group| &group.leaves).map(|leaf| leaf.device_id).collect()
+        }
         Record::PolicyAcksHeld { acks } => acks.iter().map(|(device_id, _)| *device_id).collect(),
         _ => Vec::new(),
     }

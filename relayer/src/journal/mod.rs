@@ -20,6 +20,23 @@ use crate::error::JournalError;
 /// Position of a record in the journal; the first is 1.
 pub type Lsn = u64;
 
+/// Whose a group's lease is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lease {
+    /// Ours, up to this block.
+    Ours {
+        /// Block.
+        until: u64,
+    },
+    /// Another owner's, up to this block.
+    Theirs {
+        /// The owner, as it named itself.
+        owner: String,
+        /// Block.
+        until: u64,
+    },
+}
+
 /// A durable log with one owner. Implementations: [`redb_log::RedbLog`].
 ///
 /// `append` and `set_cursor` carry the fencing token that [`Journal::acquire`] gave, so that a second process that
@@ -39,6 +56,9 @@ pub trait Journal: Debug + Send + Sync {
     fn cursor(&self, name: &str) -> Result<u64, JournalError>;
     /// Sets a named cursor, durably.
     fn set_cursor(&self, token: u64, name: &str, value: u64) -> Result<(), JournalError>;
+    /// Takes or renews the lease of a group up to the block `until`, durably, if nobody else has it at the block `now`. An owner is known
+    /// by its name, so a restart goes on with its own leases.
+    fn lease(&self, token: u64, group: u32, now: u64, until: u64) -> Result<Lease, JournalError>;
     /// Position of the oldest record, 0 if empty.
     fn first(&self) -> Result<Lsn, JournalError>;
     /// Position of the newest record, 0 if empty.

@@ -3,6 +3,8 @@
 use cip22_wire::{Address, BatteryId, DeviceId, Hash, Sid};
 use serde::{Deserialize, Serialize};
 
+use crate::signers::Signers;
+
 /// Bytes of a signature; serde has no arrays of 64.
 pub type SignatureBytes = Vec<u8>;
 
@@ -202,6 +204,32 @@ pub enum Record {
         /// New total, minutes.
         minutes: u16,
     },
+    /// A tree of heads whose root piles are to co-sign, before any BATCH_ROOT leaves; immutable from here on.
+    RootCut(RootRecord),
+    /// The round of a root is over, and what it came to: a batch follows in the same transaction, or its members go by lane 1.
+    RootClosed {
+        /// Epoch.
+        epoch: u32,
+        /// Root.
+        root: Hash,
+        /// Who signed it, by group.
+        signers: Vec<(u32, Signers)>,
+    },
+    /// A root that the chain shows under `safe`, whoever sent it. Covers each signer's statements up to its leaf.
+    RootSafe {
+        /// Group.
+        group: u32,
+        /// Epoch.
+        epoch: u32,
+        /// Root of the group's 256 places.
+        group_root: Hash,
+        /// Who signed.
+        signers: Signers,
+        /// Transaction.
+        transaction: Hash,
+        /// Block.
+        block: u64,
+    },
 }
 
 /// What an operator may want of a transaction.
@@ -285,6 +313,45 @@ pub enum StatementKind {
     },
 }
 
+/// The heads that a root stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootRecord {
+    /// Epoch.
+    pub epoch: u32,
+    /// Its challenge.
+    pub challenge: Hash,
+    /// Its policy.
+    pub policy_hash: Hash,
+    /// The root that piles sign.
+    pub root: Hash,
+    /// Groups, strictly increasing, 1 to 16.
+    pub groups: Vec<RootGroupRecord>,
+}
+
+/// A group's part of a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootGroupRecord {
+    /// Group.
+    pub group: u32,
+    /// Root of its 256 places.
+    pub group_root: Hash,
+    /// Its leaves, by index.
+    pub leaves: Vec<LeafRecord>,
+}
+
+/// A pile's leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeafRecord {
+    /// Index.
+    pub index: u8,
+    /// Device.
+    pub device_id: DeviceId,
+    /// Statements covered.
+    pub n: u8,
+    /// head_n.
+    pub head: Hash,
+}
+
 /// What a batch carries to the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BatchKind {
@@ -294,6 +361,8 @@ pub enum BatchKind {
     Extend,
     /// `BatteryLedger.advance`.
     Advance,
+    /// `recordRoot`: a co-signed root, and records of those who did not sign it.
+    RecordRoot,
 }
 
 /// A call to a contract, and what it carries.

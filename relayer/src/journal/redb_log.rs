@@ -8,7 +8,7 @@ use redb::{
     TableDefinition, TableHandle,
 };
 
-use super::{Journal, Lsn, Record};
+use super::{Journal, Lease, Lsn, Record};
 use crate::error::JournalError;
 
 /// Version of the record format. Recorded in the file; a file of another version is refused by name.
@@ -20,6 +20,8 @@ const OWNERS: TableDefinition<'_, u64, &str> = TableDefinition::new("owners");
 const TOKEN: &str = "token";
 const FORMAT: &str = "format";
 const CURSOR_PREFIX: &str = "cursor/";
+/// Of a group's lease: the token of who took it, and its last block.
+const LEASE_PREFIX: &str = "lease/";
 /// Records in one transaction of a copy.
 const COPY_RECORDS: usize = 4_096;
 
@@ -97,6 +99,7 @@ impl RedbLog {
             match name.value() {
                 FORMAT => header.format = value.value(),
                 TOKEN => header.token = value.value(),
+                name if name.starts_with(LEASE_PREFIX) => {}
                 name => {
                     let name = name.strip_prefix(CURSOR_PREFIX).unwrap_or(name).to_owned();
                     header.cursors.push((name, value.value()));
@@ -301,6 +304,34 @@ impl Journal for RedbLog {
         transaction.commit().map_err(write(&self.path))
     }
 
+    fn lease(&self, token: u64, group: u32, now: u64, until: u64) -> Result<Lease, JournalError> {
+        let (holder, last) = (format!("{LEASE_PREFIX}{group}/token"), format!("{LEASE_PREFIX}{group}/until"));
+        let transaction = self.database.begin_write().map_err(write(&self.path))?;
+        {
+            self.check_token(&transaction, token)?;
+            let owners = transaction.open_table(OWNERS).map_err(write(&self.path))?;
+            let name = |token: u64| {
+                let name = owners.get(token).map_err(write(&self.path))?;
+                Ok::<_, JournalError>(name.map_or_else(String::new, |name| name.value().to_owned()))
+            };
+            let mut numbers = transaction.open_table(NUMBERS).map_err(write(&self.path))?;
+            let number = |key: &str| {
+                let number = numbers.get(key).map_err(write(&self.path))?;
+                Ok::<_, JournalError>(number.map(|number| number.value()))
+            };
+            if let (Some(holder), Some(until)) = (number(&holder)?, number(&last)?) {
+                let owner = name(holder)?;
+                if now <= until && owner != name(token)? {
+                    return Ok(Lease::Theirs { owner, until });
+                }
+            }
+            numbers.insert(holder.as_str(), token).map_err(write(&self.path))?;
+            numbers.insert(last.as_str(), until).map_err(write(&self.path))?;
+        }
+        transaction.commit().map_err(write(&self.path))?;
+        Ok(Lease::Ours { until })
+    }
+
     fn first(&self) -> Result<Lsn, JournalError> {
         let transaction = self.database.begin_read().map_err(read)?;
         let log = transaction.open_table(LOG).map_err(read)?;
@@ -428,6 +459,29 @@ mod tests {
         assert_eq!(seen, vec![(2, acked(2)), (3, acked(3))]);
         assert_eq!(log.cursor("scanned").unwrap(), 77);
         assert_eq!(log.cursor("other").unwrap(), 0);
+    }
+
+    #[test]
+    fn a_lease_is_its_owners_until_its_block_is_over_and_survives_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.redb");
+        let log = RedbLog::open(&path).unwrap();
+        let first = log.acquire("first").unwrap();
+        assert_eq!(log.lease(first, 7, 10, 100).unwrap(), Lease::Ours { until: 100 });
+        drop(log);
+        let log = RedbLog::open(&path).unwrap();
+        let again = log.acquire("first").unwrap();
+        assert_eq!(log.lease(again, 7, 60, 160).unwrap(), Lease::Ours { until: 160 }, "its own");
+        let second = log.acquire("second").unwrap();
+        let theirs = Lease::Theirs { owner: "first".to_owned(), until: 160 };
+        assert_eq!(log.lease(second, 7, 160, 260).unwrap(), theirs);
+        assert_eq!(log.lease(second, 8, 60, 160).unwrap(), Lease::Ours { until: 160 }, "another group");
+        assert!(matches!(log.lease(again, 7, 160, 260), Err(JournalError::Fenced { .. })));
+        assert_eq!(log.lease(second, 7, 161, 261).unwrap(), Lease::Ours { until: 261 }, "it ran out");
+        let first = log.acquire("first").unwrap();
+        let theirs = Lease::Theirs { owner: "second".to_owned(), until: 261 };
+        assert_eq!(log.lease(first, 7, 200, 300).unwrap(), theirs);
+        assert!(log.header().unwrap().cursors.is_empty());
     }
 
     #[test]

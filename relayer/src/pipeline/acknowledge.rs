@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::frame_bytes;
-use crate::chain::{HeadEvent, LedgerEvent};
+use crate::chain::{HeadEvent, LedgerEvent, RootEvent};
 use crate::failpoint::failpoint;
 use crate::gateway::Gateway;
 use crate::journal::Record;
@@ -21,7 +21,7 @@ use crate::pipeline::confirm::Inclusion;
 use crate::pipeline::submit::{BatchOutcome, PendingBatch};
 use crate::policy::anchors::ANCHOR_DISTANCE_BLOCKS;
 use crate::policy::watch::ChainFact;
-use crate::state::{Batch, MessageState, State};
+use crate::state::{Batch, MessageState, Place, State};
 
 /// Takes in facts and outcomes until told to stop. Batches that a reorganisation undid go to `undone`, once that is durable.
 pub async fn run(
@@ -84,6 +84,7 @@ impl Stage {
     async fn fact(&self, fact: ChainFact) {
         match fact {
             ChainFact::Head(event) => self.head(&event).await,
+            ChainFact::Root(event) => self.root(&event).await,
             ChainFact::Ledger(event) => self.ledger(&event).await,
             ChainFact::ScannedTo(block, hash) => {
                 self.scanned(block, hash).await;
@@ -95,39 +96,64 @@ impl Stage {
 
     #[tracing::instrument(name = "acknowledge", skip_all, fields(group = event.group, index = event.index, epoch = event.epoch, n = event.n))]
     async fn head(&self, event: &HeadEvent) {
-        let (device_id, sids, durable) = {
-            let mut state = self.gateway.state();
-            let place = (event.group, event.index, event.epoch);
-            let Some(chain) = state.chains.get(&place) else { return };
-            let device_id = chain.device_id;
-            let mut sids: Vec<Sid> = chain
-                .statements
-                .range(..=event.n)
-                .filter(|(_, entry)| entry.state != MessageState::Safe && entry.state != MessageState::Final)
-                .filter_map(|(_, entry)| entry.sid)
-                .collect();
-            failpoint("acknowledge::before_head");
-            let durable = self.gateway.commit(
-                &mut state,
-                vec![Record::HeadSafe {
-                    group: event.group,
-                    index: event.index,
-                    epoch: event.epoch,
-                    n: event.n,
-                    head: event.head,
-                    transaction: event.transaction,
-                    block: event.block,
-                }],
+        let place = (event.group, event.index, event.epoch);
+        if !self.gateway.state().chains.contains_key(&place) {
+            return;
+        }
+        let record = Record::HeadSafe {
+            group: event.group,
+            index: event.index,
+            epoch: event.epoch,
+            n: event.n,
+            head: event.head,
+            transaction: event.transaction,
+            block: event.block,
+        };
+        self.recorded(&[(place, event.n)], record).await;
+    }
+
+    #[tracing::instrument(name = "acknowledge", skip_all, fields(group = event.group, epoch = event.epoch))]
+    async fn root(&self, event: &RootEvent) {
+        let RootEvent { group, epoch, group_root, signers, transaction, block } = *event;
+        let leaves = self.gateway.state().recorded_leaves(group, epoch, &group_root, &signers);
+        if leaves.is_empty() {
+            return;
+        }
+        let foreign = leaves.iter().filter(|(_, n, _)| *n == 0).count();
+        if foreign > 0 {
+            tracing::warn!(
+                foreign,
+                "a root that is not ours set these piles' bits: their heads go by extend"
             );
-            sids.retain(|sid| matches!(state.standing(sid), Some((MessageState::Safe, _))));
-            (device_id, sids, durable)
+        }
+        let covered: Vec<(Place, u8)> = leaves.into_iter().map(|(place, n, _)| (place, n)).collect();
+        self.recorded(&covered, Record::RootSafe { group, epoch, group_root, signers, transaction, block })
+            .await;
+    }
+
+    /// Takes in what the chain shows of these places, up to the n of each, and tells the piles.
+    async fn recorded(&self, covered: &[(Place, u8)], record: Record) {
+        let (told, durable) = {
+            let mut state = self.gateway.state();
+            let mut told: Vec<(DeviceId, Sid)> = Vec::new();
+            for (place, n) in covered {
+                let Some(chain) = state.chains.get(place) else { continue };
+                let waiting = chain.statements.range(..=n).filter(|(_, entry)| {
+                    entry.state != MessageState::Safe && entry.state != MessageState::Final
+                });
+                told.extend(waiting.filter_map(|(_, entry)| Some((chain.device_id, entry.sid?))));
+            }
+            failpoint("acknowledge::before_head");
+            let durable = self.gateway.commit(&mut state, vec![record]);
+            told.retain(|(_, sid)| matches!(state.standing(sid), Some((MessageState::Safe, _))));
+            (told, durable)
         };
         if durable.await.is_err() {
             return;
         }
         failpoint("acknowledge::after_head");
-        counter!("auth_safe_total").increment(sids.len() as u64);
-        for sid in sids {
+        counter!("auth_safe_total").increment(told.len() as u64);
+        for (device_id, sid) in told {
             let frame = final_frame(&self.gateway.state(), &sid);
             if let Some(frame) = frame {
                 self.gateway.push(&device_id, frame);

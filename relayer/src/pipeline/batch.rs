@@ -3,7 +3,7 @@
 //! A chain is carried when its epoch is closed: a newer one was announced and the grace for frames on their way is over.
 //! `record` sets a pile's bit once; what comes later, or what a stranger's early record left out, goes by `extend`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +13,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::contracts::{self, Advance, RecordBytes};
+use crate::config::LaneRule;
 use crate::deployment::Deployment;
 use crate::failpoint::failpoint;
 use crate::gateway::{Announced, Gateway};
 use crate::journal::Record;
-use crate::journal::record::{BatchKind, BatchRecord, StatementKind, StatementRecord};
+use crate::journal::record::{BatchKind, BatchRecord, RootRecord, StatementKind, StatementRecord};
 use crate::limits::RECORDS_PER_BATCH_MAX;
-use crate::state::{PileChain, State};
+use crate::pipeline::cosign::Lane2;
+use crate::pipeline::lease::Leases;
+use crate::pipeline::round::plan::{Piles, plan_roots};
+use crate::state::{PileChain, Root, State};
 
 /// Bounds of a batch, and where it goes.
 #[derive(Debug, Clone)]
@@ -30,6 +34,10 @@ pub struct BatchSettings {
     pub records_max: usize,
     /// Items in an `advance` call.
     pub advance_max: usize,
+    /// Which lane heads take.
+    pub lane: LaneRule,
+    /// Time in which piles co-sign a root, ms.
+    pub root_deadline_ms: u64,
     /// Deployment.
     pub deployment: Deployment,
 }
@@ -44,13 +52,14 @@ pub async fn run(
     submitter: mpsc::Sender<BatchRecord>,
     stop: CancellationToken,
 ) {
+    let mut leases = Leases::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = gateway.failed.cancelled() => return,
             () = gateway.clock.sleep(Duration::from_millis(PLAN_INTERVAL_MS)) => {}
         }
-        for batch in cut(&gateway, &settings).await {
+        for batch in cut(&gateway, &settings, &mut leases).await {
             if submitter.send(batch).await.is_err() {
                 return;
             }
@@ -59,33 +68,41 @@ pub async fn run(
 }
 
 #[tracing::instrument(name = "batch", skip_all)]
-async fn cut(gateway: &Gateway, settings: &BatchSettings) -> Vec<BatchRecord> {
+async fn cut(gateway: &Gateway, settings: &BatchSettings, leases: &mut Leases) -> Vec<BatchRecord> {
     let Some(announced) = *gateway.announced().borrow() else { return Vec::new() };
     let oldest_epoch = gateway.oldest_epoch();
-    let (batches, durable) = {
+    let moment = Moment {
+        announced,
+        now_ms: gateway.clock.monotonic_ms(),
+        latest_block: gateway.view.borrow().latest_block,
+        oldest_epoch,
+    };
+    let groups: BTreeSet<u32> = {
         let mut state = gateway.state();
-        if state.expires(oldest_epoch) {
-            let before = state.counts.expired;
-            drop(gateway.commit(&mut state, vec![Record::Expired { oldest_epoch }]));
-            let expired = state.counts.expired.saturating_sub(before);
-            counter!("statements_expired_total").increment(expired);
-            tracing::error!(expired, oldest_epoch, "statements left the ring before they were recorded");
+        expire(gateway, &mut state, oldest_epoch);
+        let closed =
+            state.uncovered.iter().filter(|(epoch, ..)| moment.closes(*epoch, settings.close_grace_ms));
+        closed.map(|(_, group, _)| *group).collect()
+    };
+    leases.take(gateway, groups, moment.latest_block).await;
+    let may_cut = |group: u32| leases.holds(group, moment.latest_block);
+    let (batches, roots, durable) = {
+        let mut state = gateway.state();
+        let roots = roots(gateway, &state, &moment, settings, &may_cut);
+        if !roots.is_empty() {
+            failpoint("root::before_cut");
+            drop(gateway.commit(&mut state, roots.iter().cloned().map(Record::RootCut).collect()));
         }
-        let moment = Moment {
-            announced,
-            now_ms: gateway.clock.monotonic_ms(),
-            latest_block: gateway.view.borrow().latest_block,
-            oldest_epoch,
-        };
-        let batches = plan(&state, &moment, settings);
+        let batches = plan(&state, &moment, settings, &may_cut);
         gauge!("chains_uncovered").set(state.uncovered.len() as f64);
-        if batches.is_empty() {
+        if batches.is_empty() && roots.is_empty() {
             return Vec::new();
         }
-        failpoint("batch::before_cut");
+        if !batches.is_empty() {
+            failpoint("batch::before_cut");
+        }
         let records = batches.iter().cloned().map(Record::BatchCut).collect();
-        let durable = gateway.commit(&mut state, records);
-        (batches, durable)
+        (batches, roots.len(), gateway.commit(&mut state, records))
     };
     for batch in &batches {
         tracing::info!(
@@ -101,8 +118,47 @@ async fn cut(gateway: &Gateway, settings: &BatchSettings) -> Vec<BatchRecord> {
     if durable.await.is_err() {
         return Vec::new();
     }
-    failpoint("batch::after_cut");
+    if roots > 0 {
+        counter!("roots_cut_total").increment(roots as u64);
+        failpoint("root::after_cut");
+        gateway.cosign.tell();
+    }
+    if !batches.is_empty() {
+        failpoint("batch::after_cut");
+    }
     batches
+}
+
+fn expire(gateway: &Gateway, state: &mut State, oldest_epoch: u32) {
+    if !state.expires(oldest_epoch) {
+        return;
+    }
+    let before = state.counts.expired;
+    drop(gateway.commit(state, vec![Record::Expired { oldest_epoch }]));
+    let expired = state.counts.expired.saturating_sub(before);
+    counter!("statements_expired_total").increment(expired);
+    tracing::error!(expired, oldest_epoch, "statements left the ring before they were recorded");
+}
+
+/// The roots that piles are to co-sign from now on.
+fn roots(
+    gateway: &Gateway,
+    state: &State,
+    moment: &Moment,
+    settings: &BatchSettings,
+    may_cut: &dyn Fn(u32) -> bool,
+) -> Vec<RootRecord> {
+    if gateway.cosign.lane2() != Lane2::Available || settings.lane == LaneRule::Ecdsa {
+        return Vec::new();
+    }
+    gateway.cosign.release_before(moment.announced.epoch.epoch);
+    let until = |device_id: &DeviceId| gateway.cosign.quarantined_until(device_id);
+    let piles = Piles {
+        directory: &gateway.directory.load(),
+        is_quarantined: &|device_id, epoch| until(device_id).is_some_and(|until| epoch < until),
+        is_connected: &|device_id| gateway.is_connected(device_id),
+    };
+    plan_roots(state, moment, settings, &piles, may_cut)
 }
 
 /// Label of a kind for metrics.
@@ -111,6 +167,7 @@ pub fn kind_label(kind: BatchKind) -> &'static str {
         BatchKind::Record => "record",
         BatchKind::Extend => "extend",
         BatchKind::Advance => "advance",
+        BatchKind::RecordRoot => "record_root",
     }
 }
 
@@ -129,37 +186,49 @@ pub struct Moment {
 
 impl Moment {
     /// Whether nothing more of an epoch is awaited, and it can still be recorded.
-    fn closes(&self, epoch: u32, grace_ms: u64) -> bool {
+    pub fn closes(&self, epoch: u32, grace_ms: u64) -> bool {
         let current = self.announced.epoch.epoch;
         let in_grace = self.now_ms < self.announced.at_ms.saturating_add(grace_ms);
         epoch >= self.oldest_epoch && (epoch.saturating_add(1) < current || (epoch < current && !in_grace))
     }
 }
 
-/// The batches that may be cut now, numbered from the state's newest on.
-pub fn plan(state: &State, moment: &Moment, settings: &BatchSettings) -> Vec<BatchRecord> {
+/// The batches of lane 1 that may be cut now, numbered from the state's newest on. Heads of groups that `may_cut` denies wait, as do
+/// those of a group whose root is being co-signed.
+pub fn plan(
+    state: &State,
+    moment: &Moment,
+    settings: &BatchSettings,
+    may_cut: &dyn Fn(u32) -> bool,
+) -> Vec<BatchRecord> {
     let mut next = state.last_batch;
     let mut number = || {
         next = next.saturating_add(1);
         next
     };
-    let mut batches = plan_heads(state, moment, settings, &mut number);
+    let mut batches = plan_heads(state, moment, settings, may_cut, &mut number);
     batches.extend(plan_advances(state, moment, settings, &mut number));
     batches
 }
 
 /// A pile's newest head, ready to go.
-struct Ready {
-    device_id: DeviceId,
-    group: u32,
-    n: u8,
-    record: RecordBytes,
+#[derive(Debug, Clone, Copy)]
+pub struct Ready {
+    /// Device.
+    pub device_id: DeviceId,
+    /// Group.
+    pub group: u32,
+    /// Statements covered.
+    pub n: u8,
+    /// What the contract takes.
+    pub record: RecordBytes,
 }
 
 fn plan_heads(
     state: &State,
     moment: &Moment,
     settings: &BatchSettings,
+    may_cut: &dyn Fn(u32) -> bool,
     number: &mut dyn FnMut() -> u64,
 ) -> Vec<BatchRecord> {
     let mut fresh: BTreeMap<u32, Vec<Ready>> = BTreeMap::new();
@@ -167,7 +236,8 @@ fn plan_heads(
     let closed = |epoch: u32| moment.closes(epoch, settings.close_grace_ms);
     for (epoch, group, index) in state.uncovered.iter().filter(|(epoch, ..)| closed(*epoch)) {
         let Some(chain) = state.chains.get(&(*group, *index, *epoch)) else { continue };
-        if moment.latest_block < chain.retry_block {
+        let is_in_round = state.root_of(*group, *epoch).is_some_and(Root::is_open);
+        if moment.latest_block < chain.retry_block || is_in_round || !may_cut(*group) {
             continue;
         }
         let Some(ready) = ready(chain, *group, *index) else { continue };
@@ -206,7 +276,8 @@ fn plan_heads(
     batches
 }
 
-fn ready(chain: &PileChain, group: u32, index: u8) -> Option<Ready> {
+/// A chain's newest head, unless a batch carries it, it was given up, or it is covered.
+pub fn ready(chain: &PileChain, group: u32, index: u8) -> Option<Ready> {
     let (n, entry) = chain.statements.last_key_value()?;
     if chain.in_batch.is_some() || chain.given_up || *n <= chain.covered_n {
         return None;

@@ -9,6 +9,9 @@
 //! | [`grant`] | the local decision: a bounded credit |
 //! | [`journal`] | durable before any answer leaves |
 //! | [`batch`] | what goes to the chain next |
+//! | [`batch_tree`], [`lane`] | the tree whose root piles co-sign, and whether that pays |
+//! | [`lease`] | whose a group's epochs are to cut |
+//! | [`round`], [`cosign`] | a root, co-signed by its piles |
 //! | [`dispatch`] | which signer carries which batch |
 //! | [`submit`] | nonce, fees, signed bytes, broadcast |
 //! | [`confirm`] | receipts until `safe` |
@@ -19,14 +22,19 @@ pub mod accept;
 pub mod acknowledge;
 pub mod authenticate;
 pub mod batch;
+pub mod batch_tree;
 pub mod challenge;
 pub mod charge;
 pub mod confirm;
+pub mod cosign;
 pub mod decode;
 pub mod dispatch;
 pub mod grant;
 pub mod journal;
+pub mod lane;
+pub mod lease;
 pub mod revoke;
+pub mod round;
 pub mod submit;
 
 use cip22_wire::NackCode;

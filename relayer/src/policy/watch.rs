@@ -14,10 +14,10 @@ use metrics::{counter, gauge};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::{ChainError, DeviceEvent, HeadEvent, Heads, LedgerEvent, SharedChain};
+use crate::chain::{ChainError, DeviceEvent, HeadEvent, Heads, LedgerEvent, RootEvent, SharedChain};
 use crate::clock::SharedClock;
 use crate::deployment::Deployment;
-use crate::directory::{Device, Directory, Place};
+use crate::directory::{Device, Directory, Enrolment, Place};
 use crate::error::with_causes;
 use crate::policy::anchors::{Anchors, Standing};
 use crate::view::{ChainTrouble, ChainView, Epoch, Policy};
@@ -27,6 +27,8 @@ use crate::view::{ChainTrouble, ChainView, Epoch, Policy};
 pub enum ChainFact {
     /// A head was recorded or extended.
     Head(HeadEvent),
+    /// A root was recorded.
+    Root(RootEvent),
     /// A battery's ledger head moved.
     Ledger(LedgerEvent),
     /// Every event up to this block, inclusive, has been given; it has this hash.
@@ -364,7 +366,7 @@ impl Follower {
     fn apply_devices(&mut self, events: &[DeviceEvent]) {
         let news = events.iter().any(|event| match event {
             DeviceEvent::Revoked { device_id } => !self.revoked.contains(device_id),
-            DeviceEvent::Placed { .. } => true,
+            DeviceEvent::Placed { .. } | DeviceEvent::Enrolled { .. } => true,
         });
         if !news && !self.reread {
             return;
@@ -373,12 +375,18 @@ impl Follower {
             if self.reread { Directory::default() } else { Directory::clone(&self.directory.load()) };
         for event in events {
             match *event {
+                DeviceEvent::Enrolled { device_id, group, index, ref key, active_from } => {
+                    let Some(device) = directory.devices.get_mut(&device_id) else { continue };
+                    device.enrolments.retain(|known| (known.group, known.index) != (group, index));
+                    let key = Arc::new(**key);
+                    device.enrolments.push(Enrolment { group, index, key, active_from });
+                }
                 DeviceEvent::Placed { device_id, group, index, key, active_from } => {
                     let revoked = self.revoked.contains(&device_id);
                     let device = directory
                         .devices
                         .entry(device_id)
-                        .or_insert_with(|| Device { places: Vec::new(), revoked });
+                        .or_insert_with(|| Device { revoked, ..Device::default() });
                     let place = Place { group, index, key, active_from, active_until: u32::MAX };
                     place_device(device, place);
                 }
@@ -391,7 +399,9 @@ impl Follower {
                 }
             }
         }
+        let enrolled = directory.devices.values().filter(|device| !device.enrolments.is_empty()).count();
         gauge!("directory_devices").set(directory.devices.len() as f64);
+        gauge!("directory_devices_enrolled").set(enrolled as f64);
         self.directory.store(Arc::new(directory));
     }
 
@@ -484,6 +494,7 @@ impl Follower {
                 return Err(ChainError::Malformed { method: "eth_getBlockByNumber", what });
             };
             let heads = chain.head_events(from, to).await?;
+            let roots = chain.root_events(from, to).await?;
             let ledger = chain.ledger_events(from, to).await?;
             // The events are of one chain, and it goes on from the newest anchor: else the next look finds the fork.
             let follows = match self.anchors.newest() {
@@ -496,7 +507,7 @@ impl Follower {
             // Nothing is given before all of the range is known, so that an error repeats no event.
             self.next_fact_block = to + 1;
             self.anchors.push(to, hash);
-            let events = in_block_order(heads, ledger);
+            let events = in_block_order(heads, roots, ledger);
             for fact in events.into_iter().chain([ChainFact::ScannedTo(to, hash)]) {
                 if self.facts.send(fact).await.is_err() {
                     return Ok(Flow::Stop);
@@ -518,10 +529,11 @@ fn place_device(device: &mut Device, place: Place) {
     device.places.push(place);
 }
 
-fn in_block_order(heads: Vec<HeadEvent>, ledger: Vec<LedgerEvent>) -> Vec<ChainFact> {
+fn in_block_order(heads: Vec<HeadEvent>, roots: Vec<RootEvent>, ledger: Vec<LedgerEvent>) -> Vec<ChainFact> {
     let mut facts: Vec<(u64, ChainFact)> = heads
         .into_iter()
         .map(|event| (event.block, ChainFact::Head(event)))
+        .chain(roots.into_iter().map(|event| (event.block, ChainFact::Root(event))))
         .chain(ledger.into_iter().map(|event| (event.block, ChainFact::Ledger(event))))
         .collect();
     facts.sort_by_key(|(block, _)| *block);

@@ -20,6 +20,7 @@ struct Script {
     policies: Vec<(u64, Policy)>,
     devices: Vec<(u64, DeviceEvent)>,
     recorded: Vec<HeadEvent>,
+    roots: Vec<RootEvent>,
     moved: Vec<LedgerEvent>,
     failing: bool,
     failing_logs: bool,
@@ -81,6 +82,12 @@ impl Chain for ScriptedChain {
         })
     }
 
+    async fn root_events(&self, from: u64, to: u64) -> Result<Vec<RootEvent>, ChainError> {
+        self.read(|script| {
+            script.roots.iter().filter(|event| (from..=to).contains(&event.block)).copied().collect()
+        })
+    }
+
     async fn ledger_events(&self, from: u64, to: u64) -> Result<Vec<LedgerEvent>, ChainError> {
         self.read(|script| {
             script.moved.iter().filter(|event| (from..=to).contains(&event.block)).copied().collect()
@@ -113,6 +120,10 @@ impl Chain for ScriptedChain {
 
     async fn has_code(&self, _: Address) -> Result<bool, ChainError> {
         Ok(true)
+    }
+
+    async fn call(&self, _: Address, _: &[u8]) -> Result<Vec<u8>, ChainError> {
+        Ok(Vec::new())
     }
 }
 
@@ -290,6 +301,36 @@ async fn a_revocation_that_is_reorganised_away_stays_obeyed() {
     bench.heads(300, 240);
     bench.follower.look().await.unwrap();
     assert!(bench.directory.load().devices[&[1; 32]].revoked);
+}
+
+#[tokio::test]
+async fn a_bls_key_counts_from_its_epoch_until_the_rotation_and_is_forgotten_with_its_block() {
+    let mut bench = bench(250, 199);
+    let enrolled = DeviceEvent::Enrolled {
+        device_id: [1; 32],
+        group: GROUP,
+        index: 0,
+        key: Box::new([7; 192]),
+        active_from: 8,
+    };
+    bench.script(|script| script.devices = vec![(100, placed(1, 0, 6)), (150, enrolled)]);
+    bench.follower.look().await.unwrap();
+    let enrolment = |bench: &Bench, epoch| {
+        bench.directory.load().devices[&[1; 32]].enrolment_at(epoch).map(|found| *found.key)
+    };
+    assert_eq!((enrolment(&bench, 7), enrolment(&bench, 8)), (None, Some([7; 192])));
+    bench.script(|script| script.devices.push((210, placed(1, 7, 11))));
+    bench.heads(270, 219);
+    bench.follower.look().await.unwrap();
+    assert_eq!((enrolment(&bench, 10), enrolment(&bench, 11)), (Some([7; 192]), None), "rotated");
+    bench.script(|script| {
+        script.forked_at = Some(120);
+        script.devices.retain(|(block, _)| *block < 120);
+    });
+    bench.heads(280, 229);
+    bench.look_twice().await;
+    bench.follower.look().await.unwrap();
+    assert_eq!(enrolment(&bench, 10), None, "its block left the chain");
 }
 
 #[tokio::test]

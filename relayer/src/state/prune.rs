@@ -76,6 +76,7 @@ impl State {
             open_charges: _,
             chains: _,
             uncovered: _,
+            roots: _,
             batches: _,
             retained: _,
             replaced_epochs: _,
@@ -202,6 +203,7 @@ impl State {
         while let Some(entry) = self.epochs.first_entry().filter(|entry| *entry.key() < horizon) {
             entry.remove();
         }
+        self.roots = self.roots.split_off(&horizon);
         self.batches.retain(|_, batch| batch.record.epoch >= horizon);
         self.settled.retain(|_, batch| batch.record.epoch >= horizon);
         self.replaced_epochs.retain(|epoch, _| *epoch >= horizon);

@@ -26,6 +26,7 @@ impl State {
             return;
         };
         self.replaced_epochs.entry(opened.epoch).or_default().push(before);
+        self.roots.remove(&opened.epoch);
         let finalized = self.finalized;
         let mut lost = 0;
         for (place, chain) in self.chains.iter_mut().filter(|(place, _)| place.2 == opened.epoch) {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use cip22_relayer::admin::request::{Request, answer_line};
 use cip22_relayer::config::Config;
+use cip22_relayer::config::LaneRule;
 use cip22_relayer::deployment::Deployment;
 use cip22_relayer::edge::identity;
 use cip22_relayer::gateway::Announced;
@@ -110,13 +111,13 @@ fn cut(state: &mut State, settings: &BatchSettings, input: &mut Input<'_>) {
         latest_block: u64::from(input.u8()),
         oldest_epoch: u32::from(input.below(8)),
     };
-    let batches = plan(state, &moment, settings);
-    assert_eq!(plan(state, &moment, settings), batches);
+    let batches = plan(state, &moment, settings, &|_| true);
+    assert_eq!(plan(state, &moment, settings, &|_| true), batches);
     for batch in batches {
         assert!(!batch.members.is_empty() && !batch.calldata.is_empty());
         state.apply(&Record::BatchCut(batch));
     }
-    assert_eq!(plan(state, &moment, settings), [], "what was cut is not cut again");
+    assert_eq!(plan(state, &moment, settings, &|_| true), [], "what was cut is not cut again");
 }
 
 /// One fact among few devices, epochs, tickets, batteries and batches, so that facts meet.
@@ -276,7 +277,14 @@ pub(crate) fn deployment() -> Deployment {
 }
 
 fn settings() -> BatchSettings {
-    BatchSettings { close_grace_ms: 1_000, records_max: 4, advance_max: 2, deployment: deployment() }
+    BatchSettings {
+        close_grace_ms: 1_000,
+        records_max: 4,
+        advance_max: 2,
+        lane: LaneRule::Auto,
+        root_deadline_ms: 1_000,
+        deployment: deployment(),
+    }
 }
 
 const STEPS_MAX: usize = 300;

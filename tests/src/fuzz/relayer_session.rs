@@ -20,7 +20,7 @@ use cip22_relayer::gateway::{Gateway, Parts};
 use cip22_relayer::gateway_key::{GatewayKey, SiteSecret};
 use cip22_relayer::journal::appender::Appender;
 use cip22_relayer::journal::record::StatementKind;
-use cip22_relayer::journal::{Journal, Lsn, Record};
+use cip22_relayer::journal::{Journal, Lease, Lsn, Record};
 use cip22_relayer::session;
 use cip22_relayer::state::State;
 use cip22_relayer::supervisor;
@@ -100,7 +100,7 @@ impl World {
         let key = device_key();
         let place =
             Place { group: GROUP, index: INDEX, key: key.address(), active_from: 0, active_until: u32::MAX };
-        let device = Device { places: vec![place], revoked: false };
+        let device = Device { places: vec![place], ..Device::default() };
         let directory = Directory { devices: HashMap::from([(DEVICE_ID, device)]) };
         let directory = Arc::new(ArcSwap::from_pointee(directory));
         let (view, view_reader) = watch::channel(ChainView::default());
@@ -550,6 +550,10 @@ impl Journal for Memory {
 
     fn set_cursor(&self, _: u64, _: &str, _: u64) -> Result<(), JournalError> {
         Ok(())
+    }
+
+    fn lease(&self, _: u64, _: u32, _: u64, until: u64) -> Result<Lease, JournalError> {
+        Ok(Lease::Ours { until })
     }
 
     fn last(&self) -> Result<Lsn, JournalError> {

@@ -8,9 +8,12 @@ use cip22_wire::{Address, DenyReason, DeviceId, EndCause, Hash, RevokeCause, Sid
 use serde::Serialize;
 
 use super::hex0x;
-use crate::journal::record::{BatchKind, ChargeRecord, StatementKind, StatementRecord, TxEdit};
+use crate::journal::record::{
+    BatchKind, ChargeRecord, LeafRecord, RootRecord, StatementKind, StatementRecord, TxEdit,
+};
 use crate::journal::{Lsn, Record};
 use crate::pipeline::batch::kind_label;
+use crate::signers::Signers;
 
 /// One line of a message's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -91,6 +94,8 @@ pub struct Story {
     pub ended: bool,
     /// Batches that carry it, by number.
     pub carriers: BTreeMap<u64, Carrier>,
+    /// The root that has its pile's leaf: the group's root, index and n.
+    leaf: Option<(Hash, u8, u8)>,
     /// The head under `safe` that first covered it: transaction and block.
     pub covered: Option<(Hash, u64)>,
     /// Line by line.
@@ -200,6 +205,18 @@ impl Story {
                     self.recorded(lsn, *n, *transaction, *block);
                 }
             }
+            Record::RootCut(root) => self.root(lsn, root),
+            Record::RootClosed { epoch, signers, .. } => self.root_closed(lsn, *epoch, signers),
+            Record::RootSafe { group, epoch, group_root, signers, transaction, block } => {
+                let Some((ours, index, n)) = self.leaf.filter(|(ours, ..)| ours == group_root) else {
+                    return;
+                };
+                let place = self.statement.as_ref().map(|statement| (statement.group, statement.epoch));
+                if place == Some((*group, *epoch)) && signers.contains(index) {
+                    let root = hex0x(&ours);
+                    self.recorded_by(lsn, &format!("root {root} with head {n}"), *transaction, *block);
+                }
+            }
             Record::Reorganised { from_block } => self.reorganised(lsn, *from_block),
             Record::Revoked { sid, cause, grace_wh } if *sid == self.sid => {
                 let cause = RevokeCause::from_u8(*cause).map_or("unknown", RevokeCause::name);
@@ -287,11 +304,44 @@ impl Story {
             (Some(number), block, transaction.as_ref().map(|hash| hex0x(hash)));
     }
 
+    fn root(&mut self, lsn: Lsn, root: &RootRecord) {
+        let Some(statement) = &self.statement else { return };
+        let Some(group) = root.group(statement.group).filter(|_| root.epoch == statement.epoch) else {
+            return;
+        };
+        let device_id = statement.device_id;
+        let covers = |leaf: &&LeafRecord| leaf.device_id == device_id && leaf.n >= statement.n;
+        let Some(leaf) = group.leaves.iter().find(covers) else { return };
+        self.leaf = Some((group.group_root, leaf.index, leaf.n));
+        let (piles, groups) =
+            (root.groups.iter().map(|group| group.leaves.len()).sum::<usize>(), root.groups.len());
+        let detail = format!(
+            "leaf {} of a root of {piles} piles in {groups} groups, which they are to co-sign",
+            leaf.n
+        );
+        self.line(lsn, "root_cut", detail);
+    }
+
+    fn root_closed(&mut self, lsn: Lsn, epoch: u32, signers: &[(u32, Signers)]) {
+        let (Some(statement), Some((_, index, _))) = (&self.statement, self.leaf) else { return };
+        let Some((_, group)) = signers.iter().find(|(group, _)| *group == statement.group) else { return };
+        if statement.epoch != epoch {
+            return;
+        }
+        let count: usize = signers.iter().map(|(_, signers)| signers.count()).sum();
+        let whether = if group.contains(index) { "this pile among them" } else { "this pile not among them" };
+        self.line(lsn, "root_closed", format!("{count} piles signed the root, {whether}"));
+    }
+
     fn recorded(&mut self, lsn: Lsn, n: u8, transaction: Hash, block: u64) {
+        self.recorded_by(lsn, &format!("head {n}"), transaction, block);
+    }
+
+    fn recorded_by(&mut self, lsn: Lsn, what: &str, transaction: Hash, block: u64) {
         let ours = self.carriers.values().any(|carrier| carrier.transactions.contains(&transaction));
         let whose = if ours { "our transaction" } else { "a transaction of somebody else" };
         self.covered.get_or_insert((transaction, block));
-        let detail = format!("head {n} stands on chain under `safe`, by {whose}");
+        let detail = format!("{what} stands on chain under `safe`, by {whose}");
         let line = self.line(lsn, "recorded", detail);
         (line.block, line.transaction) = (Some(block), Some(hex0x(&transaction)));
     }

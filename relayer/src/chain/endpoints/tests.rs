@@ -118,6 +118,10 @@ impl Chain for Scripted {
         self.answer("head_events", |_| Vec::new()).await
     }
 
+    async fn root_events(&self, _: u64, _: u64) -> Result<Vec<RootEvent>, ChainError> {
+        self.answer("root_events", |_| Vec::new()).await
+    }
+
     async fn ledger_events(&self, _: u64, _: u64) -> Result<Vec<LedgerEvent>, ChainError> {
         self.answer("ledger_events", |_| Vec::new()).await
     }
@@ -148,6 +152,10 @@ impl Chain for Scripted {
 
     async fn has_code(&self, _: Address) -> Result<bool, ChainError> {
         self.answer("code", |_| true).await
+    }
+
+    async fn call(&self, _: Address, _: &[u8]) -> Result<Vec<u8>, ChainError> {
+        self.answer("call", |_| Vec::new()).await
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Finding, installation};
 use crate::chain::endpoints::Node as _;
 use crate::chain::espace::EspaceChain;
 use crate::chain::fees::FeePolicy;
-use crate::chain::{Chain, ChainError};
+use crate::chain::{Chain, ChainError, precompiles};
 use crate::clock::SharedClock;
 use crate::config::{Config, Endpoint};
 use crate::deployment::Deployment;
@@ -50,8 +50,6 @@ const CALL_TIMEOUT_MS: u64 = 10_000;
 const HEAD_AGE_MAX_S: u64 = 60;
 /// Blocks of one `eth_getLogs` that the relayer would ask for.
 const LOG_RANGE_BLOCKS: u64 = 1_000;
-/// BLS12_G1ADD of EIP-2537.
-const BLS_G1ADD: Address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0b];
 
 /// Every endpoint, then the deployment and the funds by the first one that serves the right chain.
 pub(super) async fn all(disk: &dyn Disk, config: &Config, clock: SharedClock) -> Vec<Finding> {
@@ -195,7 +193,7 @@ impl Node {
 
     async fn timestamp(&self, block: u64) -> Result<u64, ChainError> {
         let method = "eth_getBlockByNumber";
-        let found: Value = self.chain.call(method, (U64::from(block), false)).await?;
+        let found: Value = self.chain.request(method, (U64::from(block), false)).await?;
         let digits = found["timestamp"].as_str().and_then(|text| text.strip_prefix("0x"));
         digits
             .and_then(|digits| u64::from_str_radix(digits, 16).ok())
@@ -231,28 +229,26 @@ impl Node {
         let filter = json!({
             "fromBlock": U64::from(from), "toBlock": U64::from(to), "address": hex0x(&self.deployment.device_registry),
         });
-        let _: Value = self.chain.call("eth_getLogs", (filter,)).await?;
+        let _: Value = self.chain.request("eth_getLogs", (filter,)).await?;
         Ok(())
     }
 
-    /// Whether the node has EIP-2537: the sum of two points at infinity is one.
     async fn curves(&self, name: &str) -> Result<Finding, ChainError> {
         let name = format!("{name} curves");
-        let sum = self.eth_call(BLS_G1ADD, vec![0; 256]).await;
-        Ok(match sum {
-            Ok(sum) if sum.len() == 128 => Finding::ok(name, "EIP-2537 is there"),
-            Ok(_) | Err(ChainError::Refused { .. } | ChainError::Reverted { .. }) => Finding::warn(
+        Ok(if precompiles::has_bls(&self.chain).await? {
+            Finding::ok(name, "EIP-2537 is there: batches may go by lane 2")
+        } else {
+            Finding::warn(
                 name,
-                "EIP-2537 is missing",
-                "nothing to do today: aggregate signatures are not used yet",
-            ),
-            Err(error) => return Err(error),
+                "no BLS12-381 precompiles (EIP-2537) on this network: batches go by lane 1",
+                "nothing to do: every pile is recorded by its ECDSA signature, which costs more",
+            )
         })
     }
 
     async fn eth_call(&self, to: Address, data: Vec<u8>) -> Result<Bytes, ChainError> {
         let call = json!({ "to": hex0x(&to), "data": hex0x(&data) });
-        self.chain.call("eth_call", (call, "latest")).await
+        self.chain.request("eth_call", (call, "latest")).await
     }
 
     async fn view<C: SolCall>(&self, to: Address, call: C) -> Result<C::Return, ChainError> {

@@ -3,6 +3,8 @@ use crate::journal::record::AttemptRecord;
 use crate::state::MessageState;
 use crate::view::Epoch;
 
+const EVERY_GROUP: fn(u32) -> bool = |_| true;
+
 const DEPLOYMENT: &str = r#"{ "chain_id": 1235, "start_block": 1, "epoch_len_blocks": 20, "ring_epochs": 32,
   "access_manager": "0x0000000000000000000000000000000000000001", "device_registry": "0x0000000000000000000000000000000000000002",
   "gateway_registry": "0x0000000000000000000000000000000000000003", "policy_registry": "0x0000000000000000000000000000000000000004",
@@ -11,7 +13,14 @@ const DEPLOYMENT: &str = r#"{ "chain_id": 1235, "start_block": 1, "epoch_len_blo
 
 fn settings(records_max: usize) -> BatchSettings {
     let deployment = Deployment::parse("test", DEPLOYMENT).unwrap();
-    BatchSettings { close_grace_ms: 500, records_max, advance_max: 2, deployment }
+    BatchSettings {
+        close_grace_ms: 500,
+        records_max,
+        advance_max: 2,
+        lane: LaneRule::Auto,
+        root_deadline_ms: 3_000,
+        deployment,
+    }
 }
 
 fn announced(epoch: u32) -> Announced {
@@ -85,7 +94,7 @@ fn state_of(records: &[Record]) -> State {
 
 /// Plans at a moment when every epoch before the announced one is closed, and cuts what comes out.
 fn cut_all(state: &mut State, epoch: u32, settings: &BatchSettings) -> Vec<BatchRecord> {
-    let batches = plan(state, &moment(epoch), settings);
+    let batches = plan(state, &moment(epoch), settings, &EVERY_GROUP);
     for batch in &batches {
         state.apply(&Record::BatchCut(batch.clone()));
     }
@@ -96,11 +105,14 @@ fn cut_all(state: &mut State, epoch: u32, settings: &BatchSettings) -> Vec<Batch
 fn an_open_epoch_is_not_carried_and_a_closed_one_only_after_its_grace() {
     let state = state_of(&[auth(1, 1, 5, 1)]);
     let settings = settings(256);
-    assert!(plan(&state, &moment(5), &settings).is_empty(), "open");
-    assert!(plan(&state, &Moment { now_ms: 1_400, ..moment(6) }, &settings).is_empty(), "in its grace");
-    assert_eq!(plan(&state, &Moment { now_ms: 1_500, ..moment(6) }, &settings).len(), 1);
+    assert!(plan(&state, &moment(5), &settings, &EVERY_GROUP).is_empty(), "open");
+    assert!(
+        plan(&state, &Moment { now_ms: 1_400, ..moment(6) }, &settings, &EVERY_GROUP).is_empty(),
+        "in its grace"
+    );
+    assert_eq!(plan(&state, &Moment { now_ms: 1_500, ..moment(6) }, &settings, &EVERY_GROUP).len(), 1);
     assert_eq!(
-        plan(&state, &Moment { now_ms: 1_000, ..moment(7) }, &settings).len(),
+        plan(&state, &Moment { now_ms: 1_000, ..moment(7) }, &settings, &EVERY_GROUP).len(),
         1,
         "two epochs back needs no grace"
     );
@@ -170,7 +182,7 @@ fn a_skipped_record_is_tried_by_extend_and_record_in_turn_and_given_up_in_the_en
 #[test]
 fn a_statement_whose_epoch_left_the_ring_expires_and_is_not_carried() {
     let mut state = state_of(&[auth(1, 1, 5, 1)]);
-    assert!(plan(&state, &Moment { oldest_epoch: 6, ..moment(40) }, &settings(256)).is_empty());
+    assert!(plan(&state, &Moment { oldest_epoch: 6, ..moment(40) }, &settings(256), &EVERY_GROUP).is_empty());
     assert_eq!(state.expire_before(6), 1);
     let entry = state.chains[&(1, 1, 5)].statements[&1];
     assert_eq!(entry.state, MessageState::Expired);
@@ -253,7 +265,7 @@ fn a_batch_that_reverted_or_never_got_a_transaction_is_tried_again_as_it_was_and
     for round in 0_u64..10 {
         let block = 100 * round;
         let at = Moment { latest_block: block, ..moment(6) };
-        let batches = plan(&state, &at, &settings);
+        let batches = plan(&state, &at, &settings, &EVERY_GROUP);
         assert_eq!(batches.len(), 2, "round {round}: a head and a checkpoint");
         assert_eq!(batches[0].kind, BatchKind::Record, "round {round}");
         for batch in &batches {
@@ -267,7 +279,7 @@ fn a_batch_that_reverted_or_never_got_a_transaction_is_tried_again_as_it_was_and
             }
         }
         let soon = Moment { latest_block: block + 24, ..moment(6) };
-        assert!(plan(&state, &soon, &settings).is_empty(), "round {round}: not at once");
+        assert!(plan(&state, &soon, &settings, &EVERY_GROUP).is_empty(), "round {round}: not at once");
     }
     assert_eq!(state.counts.rejected_by_contract, 0);
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::super::tests::{GDRIP, pending, receipt, settings};
 use super::*;
 use crate::chain::signer::TransactionSigner;
-use crate::chain::{Chain, DeviceEvent, HeadEvent, LedgerEvent, Receipt};
+use crate::chain::{Chain, DeviceEvent, HeadEvent, LedgerEvent, Receipt, RootEvent};
 use crate::clock::Clock;
 use crate::view::Policy;
 
@@ -109,6 +109,10 @@ impl Chain for World {
         Ok(Vec::new())
     }
 
+    async fn root_events(&self, _: u64, _: u64) -> Result<Vec<RootEvent>, ChainError> {
+        Ok(Vec::new())
+    }
+
     async fn ledger_events(&self, _: u64, _: u64) -> Result<Vec<LedgerEvent>, ChainError> {
         Ok(Vec::new())
     }
@@ -148,6 +152,10 @@ impl Chain for World {
 
     async fn has_code(&self, _: Address) -> Result<bool, ChainError> {
         Ok(true)
+    }
+
+    async fn call(&self, _: Address, _: &[u8]) -> Result<Vec<u8>, ChainError> {
+        Ok(Vec::new())
     }
 }
 

@@ -4,6 +4,7 @@ use cip22_wire::message::BattTelem;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::LaneRule;
 use crate::deployment::Deployment;
 use crate::gateway::Announced;
 use crate::journal::record::{AttemptRecord, StatementKind, StatementRecord};
@@ -37,7 +38,14 @@ struct History {
 impl History {
     fn new() -> Self {
         let deployment = Deployment::parse("test", DEPLOYMENT).unwrap();
-        let settings = BatchSettings { close_grace_ms: 0, records_max: 2, advance_max: 2, deployment };
+        let settings = BatchSettings {
+            close_grace_ms: 0,
+            records_max: 2,
+            advance_max: 2,
+            lane: LaneRule::Auto,
+            root_deadline_ms: 1_000,
+            deployment,
+        };
         let mut history =
             Self { live: State::default(), log: Vec::new(), epoch: 0, block: 0, sids: 0, spent: 0, settings };
         history.open_epoch();
@@ -193,7 +201,7 @@ impl History {
         };
         let (latest_block, oldest_epoch) = (self.block, self.oldest_epoch());
         let moment = Moment { announced, now_ms: 10_000, latest_block, oldest_epoch };
-        for batch in plan(&self.live, &moment, &self.settings) {
+        for batch in plan(&self.live, &moment, &self.settings, &|_| true) {
             self.commit(Record::BatchCut(batch));
         }
     }
