@@ -123,7 +123,7 @@ impl Sum {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use blst::min_sig::SecretKey;
     use proptest::prelude::*;
 
@@ -132,12 +132,12 @@ pub mod tests {
     const DIGEST: Hash = [0x42; 32];
 
     /// The secret of a device number.
-    pub fn secret(device: u8) -> SecretKey {
+    pub(crate) fn secret(device: u8) -> SecretKey {
         SecretKey::key_gen(&[device; 32], &[]).unwrap()
     }
 
     /// Its key as it stands on chain.
-    pub fn key_bytes(device: u8) -> BlsKeyBytes {
+    pub(crate) fn key_bytes(device: u8) -> BlsKeyBytes {
         let wire = secret(device).sk_to_pk().serialize();
         let mut bytes = [0; 192];
         for (to, from) in [(0, 48), (48, 0), (96, 144), (144, 96)] {
@@ -147,7 +147,7 @@ pub mod tests {
     }
 
     /// Its signature over a digest.
-    pub fn sign(device: u8, digest: &Hash) -> BlsSignature {
+    pub(crate) fn sign(device: u8, digest: &Hash) -> BlsSignature {
         secret(device).sign(digest, ROOT_DST, &[]).compress()
     }
 

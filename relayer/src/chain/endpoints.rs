@@ -358,11 +358,11 @@ impl Chain for Endpoints {
         self.equal("code", block, move |node| async move { node.has_code(address).await }).await
     }
 
-    async fn call(&self, to: Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError> {
+    async fn eth_call(&self, to: Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError> {
         let (block, calldata) = (self.newest().await?, Arc::<[u8]>::from(calldata));
         let call = move |node: Arc<dyn Node>| {
             let calldata = calldata.clone();
-            async move { node.call(to, &calldata).await }
+            async move { node.eth_call(to, &calldata).await }
         };
         self.equal("call", block, call).await
     }

@@ -81,7 +81,7 @@ impl EspaceChain {
     }
 
     /// One JSON-RPC call of any method, for what [`Chain`] does not name.
-    pub async fn request<P: RpcSend, R: RpcRecv>(
+    pub async fn call<P: RpcSend, R: RpcRecv>(
         &self,
         method: &'static str,
         params: P,
@@ -103,7 +103,7 @@ impl EspaceChain {
 
     /// `at`: a number in hex or a tag.
     async fn block(&self, at: &str) -> Result<Option<Block>, ChainError> {
-        self.request("eth_getBlockByNumber", (at, false)).await
+        self.call("eth_getBlockByNumber", (at, false)).await
     }
 
     async fn number(&self, tag: &'static str) -> Result<u64, ChainError> {
@@ -111,11 +111,11 @@ impl EspaceChain {
     }
 
     async fn transaction_count(&self, account: Address, at: &str) -> Result<u64, ChainError> {
-        Ok(self.request::<_, U64>("eth_getTransactionCount", (quoted(&account), at)).await?.to())
+        Ok(self.call::<_, U64>("eth_getTransactionCount", (quoted(&account), at)).await?.to())
     }
 
     async fn funds(&self, account: Address, at: &str) -> Result<u128, ChainError> {
-        let balance: U256 = self.request("eth_getBalance", (quoted(&account), at)).await?;
+        let balance: U256 = self.call("eth_getBalance", (quoted(&account), at)).await?;
         Ok(u128::try_from(balance).unwrap_or(u128::MAX))
     }
 
@@ -152,7 +152,7 @@ impl EspaceChain {
             let filter = json!({
                 "fromBlock": U64::from(from), "toBlock": U64::from(end), "address": addresses, "topics": [topics],
             });
-            match self.request::<_, Vec<Log>>("eth_getLogs", (filter,)).await {
+            match self.call::<_, Vec<Log>>("eth_getLogs", (filter,)).await {
                 Ok(found) => logs.extend(found.into_iter().filter(|log| !log.removed)),
                 Err(ChainError::Refused { .. }) if from < end => {
                     let middle = from + (end - from) / 2;
@@ -213,7 +213,7 @@ struct ReceiptFields {
 #[async_trait]
 impl Chain for EspaceChain {
     async fn chain_id(&self) -> Result<u64, ChainError> {
-        Ok(self.request::<_, U64>("eth_chainId", ()).await?.to())
+        Ok(self.call::<_, U64>("eth_chainId", ()).await?.to())
     }
 
     async fn heads(&self) -> Result<Heads, ChainError> {
@@ -268,12 +268,12 @@ impl Chain for EspaceChain {
 
     async fn estimate_gas(&self, from: Address, to: Address, calldata: &[u8]) -> Result<u64, ChainError> {
         let call = json!({ "from": quoted(&from), "to": quoted(&to), "data": quoted(calldata) });
-        Ok(self.request::<_, U64>("eth_estimateGas", (call,)).await?.to())
+        Ok(self.call::<_, U64>("eth_estimateGas", (call,)).await?.to())
     }
 
     async fn send_raw(&self, raw: &[u8]) -> Result<(), ChainError> {
         let hash = keccak256(raw);
-        match self.request::<_, B256>("eth_sendRawTransaction", (quoted(raw),)).await {
+        match self.call::<_, B256>("eth_sendRawTransaction", (quoted(raw),)).await {
             Ok(reported) if reported == hash => Ok(()),
             Ok(reported) => Err(ChainError::Malformed {
                 method: "eth_sendRawTransaction",
@@ -282,7 +282,7 @@ impl Chain for EspaceChain {
             // eSpace says "already known", "replacement transaction underpriced" or "nonce too low" for bytes it holds or has
             // executed: whether it knows them is a question to ask, not a text to read.
             Err(refusal @ ChainError::Refused { .. }) => {
-                let known: Option<Value> = self.request("eth_getTransactionByHash", (hash,)).await?;
+                let known: Option<Value> = self.call("eth_getTransactionByHash", (hash,)).await?;
                 if known.is_some() { Ok(()) } else { Err(refusal) }
             }
             Err(error) => Err(error),
@@ -291,18 +291,18 @@ impl Chain for EspaceChain {
 
     async fn receipt(&self, transaction: Hash) -> Result<Option<Receipt>, ChainError> {
         let method = "eth_getTransactionReceipt";
-        let receipt: Option<ReceiptFields> = self.request(method, (B256::from(transaction),)).await?;
+        let receipt: Option<ReceiptFields> = self.call(method, (B256::from(transaction),)).await?;
         Ok(receipt.and_then(|fields| fields.into_receipt()))
     }
 
     async fn has_code(&self, address: Address) -> Result<bool, ChainError> {
-        let code: Bytes = self.request("eth_getCode", (quoted(&address), "latest")).await?;
+        let code: Bytes = self.call("eth_getCode", (quoted(&address), "latest")).await?;
         Ok(!code.is_empty())
     }
 
-    async fn call(&self, to: Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError> {
+    async fn eth_call(&self, to: Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError> {
         let call = json!({ "to": quoted(&to), "data": quoted(calldata) });
-        Ok(self.request::<_, Bytes>("eth_call", (call, "latest")).await?.to_vec())
+        Ok(self.call::<_, Bytes>("eth_call", (call, "latest")).await?.to_vec())
     }
 }
 
@@ -314,12 +314,12 @@ impl Node for EspaceChain {
 
     async fn is_syncing(&self) -> Result<bool, ChainError> {
         // `false`, or an object with progress that differs between nodes.
-        let answer: Value = self.request("eth_syncing", ()).await?;
+        let answer: Value = self.call("eth_syncing", ()).await?;
         Ok(answer != Value::Bool(false))
     }
 
     async fn is_espace(&self) -> Result<bool, ChainError> {
-        let block: Value = self.request("eth_getBlockByNumber", ("latest", false)).await?;
+        let block: Value = self.call("eth_getBlockByNumber", ("latest", false)).await?;
         Ok(block.get("espaceGasLimit").is_some())
     }
 

@@ -185,5 +185,5 @@ pub trait Chain: Debug + Send + Sync {
     /// Whether any code stands at an address.
     async fn has_code(&self, address: Address) -> Result<bool, ChainError>;
     /// What a call returns at `latest`, whatever stands at the address: of no code at all it is empty.
-    async fn call(&self, to: Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError>;
+    async fn eth_call(&self, to: Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError>;
 }

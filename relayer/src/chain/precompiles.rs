@@ -13,7 +13,7 @@ const PAIR_BYTES: usize = 128 + 256;
 pub async fn has_bls(chain: &dyn Chain) -> Result<bool, ChainError> {
     let mut one = [0; 32];
     one[31] = 1;
-    match chain.call(PAIRING, &[0; PAIR_BYTES]).await {
+    match chain.eth_call(PAIRING, &[0; PAIR_BYTES]).await {
         Ok(returned) => Ok(returned == one),
         Err(error) if error.is_refusal() => Ok(false),
         Err(error) => Err(error),

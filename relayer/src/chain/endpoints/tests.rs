@@ -154,7 +154,7 @@ impl Chain for Scripted {
         self.answer("code", |_| true).await
     }
 
-    async fn call(&self, _: Address, _: &[u8]) -> Result<Vec<u8>, ChainError> {
+    async fn eth_call(&self, _: Address, _: &[u8]) -> Result<Vec<u8>, ChainError> {
         self.answer("call", |_| Vec::new()).await
     }
 }

@@ -193,7 +193,7 @@ impl Node {
 
     async fn timestamp(&self, block: u64) -> Result<u64, ChainError> {
         let method = "eth_getBlockByNumber";
-        let found: Value = self.chain.request(method, (U64::from(block), false)).await?;
+        let found: Value = self.chain.call(method, (U64::from(block), false)).await?;
         let digits = found["timestamp"].as_str().and_then(|text| text.strip_prefix("0x"));
         digits
             .and_then(|digits| u64::from_str_radix(digits, 16).ok())
@@ -229,7 +229,7 @@ impl Node {
         let filter = json!({
             "fromBlock": U64::from(from), "toBlock": U64::from(to), "address": hex0x(&self.deployment.device_registry),
         });
-        let _: Value = self.chain.request("eth_getLogs", (filter,)).await?;
+        let _: Value = self.chain.call("eth_getLogs", (filter,)).await?;
         Ok(())
     }
 
@@ -248,7 +248,7 @@ impl Node {
 
     async fn eth_call(&self, to: Address, data: Vec<u8>) -> Result<Bytes, ChainError> {
         let call = json!({ "to": hex0x(&to), "data": hex0x(&data) });
-        self.chain.request("eth_call", (call, "latest")).await
+        self.chain.call("eth_call", (call, "latest")).await
     }
 
     async fn view<C: SolCall>(&self, to: Address, call: C) -> Result<C::Return, ChainError> {

@@ -90,9 +90,10 @@ fn take(heads: &mut Heads, chain: &PileChain, (group, index, epoch): (u32, u8, u
         });
     if asks {
         heads.leaves.push(LeafRecord { index, device_id, n: ready.n, head: ready.record.head });
-        heads.expected += usize::from((piles.is_connected)(&device_id));
     }
-    if !chain.recorded && !(asks && (piles.is_connected)(&device_id)) {
+    if asks && (piles.is_connected)(&device_id) {
+        heads.expected += 1;
+    } else if !chain.recorded {
         heads.stragglers += 1;
     }
 }

@@ -82,7 +82,7 @@ fn a_replayed_journal_offers_the_identical_root() {
     // What is stated after the cut is not under the root, in this run or the next.
     apply(&mut state, granted(1, EPOCH, 2));
     let open: Vec<RootRecord> = state.open_roots().map(|open| (**open).clone()).collect();
-    assert_eq!(open, [root.clone()]);
+    assert!(open.len() == 1 && open[0] == root);
     assert_eq!(batch_tree::Tree::of(&open[0]).root(), root.root);
 }
 

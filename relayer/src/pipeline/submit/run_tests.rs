@@ -154,7 +154,7 @@ impl Chain for World {
         Ok(true)
     }
 
-    async fn call(&self, _: Address, _: &[u8]) -> Result<Vec<u8>, ChainError> {
+    async fn eth_call(&self, _: Address, _: &[u8]) -> Result<Vec<u8>, ChainError> {
         Ok(Vec::new())
     }
 }
