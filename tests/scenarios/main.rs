@@ -8,6 +8,7 @@ mod challenge_over_http2_is_answered_on_a_raw_session;
 mod check_names_what_is_broken;
 mod clock_is_stepped;
 mod device_revoked_while_charging;
+mod distilled_batch_reaches_chain;
 mod empty_signer;
 mod endpoint_answers_500;
 mod endpoint_answers_garbage;

@@ -168,6 +168,13 @@ impl Chain {
         logs.iter().filter_map(decode_head).collect()
     }
 
+    /// All events of a kind that the verifier emitted up to `latest`, in order.
+    pub async fn events<E: SolEvent>(&self) -> Vec<E> {
+        let filter = Filter::new().address(self.verifier).event_signature(E::SIGNATURE_HASH).from_block(0);
+        let logs = self.provider.get_logs(&filter).await.expect("the node answers");
+        logs.iter().map(|log| E::decode_log(&log.inner).expect("the event decodes").data).collect()
+    }
+
     /// Who paid for each head, and the transaction, in the order of [`Chain::recorded`].
     pub async fn payers(&self) -> Vec<(Address, B256)> {
         let filter = Filter::new().address(self.verifier).from_block(0);

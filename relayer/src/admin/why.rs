@@ -465,6 +465,15 @@ fn waiting(story: &Story, epoch: u32, standing: Option<Standing>, moment: &Momen
             None,
         );
     }
+    if story.in_round {
+        return said(
+            format!("Granted and durable; its epoch {epoch} is closed, and its pile is asked to co-sign a root with its head."),
+            None,
+            "It joins a batch when all have answered, or after `batch.root_deadline_ms`; without its pile's co-signature by its own record."
+                .to_owned(),
+            None,
+        );
+    }
     let retry_block = standing.map_or(0, |standing| standing.retry_block);
     let after = match story.ended_carrier() {
         Some((number, Carrier { end: Some(End::Dropped(_)), .. })) => Some(format!(

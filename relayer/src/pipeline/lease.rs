@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use metrics::gauge;
+
 use crate::gateway::Gateway;
 use crate::journal::Lease;
 use crate::limits::LEASE_BLOCKS;
@@ -10,6 +12,8 @@ use crate::limits::LEASE_BLOCKS;
 #[derive(Debug, Default)]
 pub struct Leases {
     until: HashMap<u32, u64>,
+    /// Groups whose lease another owner was seen to have.
+    elsewhere: BTreeSet<u32>,
 }
 
 impl Leases {
@@ -28,14 +32,23 @@ impl Leases {
             match gateway.appender().lease(group, latest, latest.saturating_add(LEASE_BLOCKS)).await {
                 Ok(Lease::Ours { until }) => {
                     self.until.insert(group, until);
+                    self.elsewhere.remove(&group);
                 }
                 Ok(Lease::Theirs { owner, until }) => {
                     self.until.remove(&group);
-                    tracing::debug!(group, owner, until, "another relayer has this group's lease");
+                    if self.elsewhere.insert(group) {
+                        tracing::warn!(
+                            group,
+                            owner,
+                            until,
+                            "another owner has this group's lease: its epochs wait"
+                        );
+                    }
                 }
                 // The journal has failed: whoever waits for an answer notices.
                 Err(_) => return,
             }
         }
+        gauge!("groups_leased_elsewhere").set(self.elsewhere.len() as f64);
     }
 }

@@ -96,6 +96,8 @@ pub struct Story {
     pub carriers: BTreeMap<u64, Carrier>,
     /// The root that has its pile's leaf: the group's root, index and n.
     leaf: Option<(Hash, u8, u8)>,
+    /// Piles are being asked to co-sign that root.
+    pub in_round: bool,
     /// The head under `safe` that first covered it: transaction and block.
     pub covered: Option<(Hash, u64)>,
     /// Line by line.
@@ -313,6 +315,7 @@ impl Story {
         let covers = |leaf: &&LeafRecord| leaf.device_id == device_id && leaf.n >= statement.n;
         let Some(leaf) = group.leaves.iter().find(covers) else { return };
         self.leaf = Some((group.group_root, leaf.index, leaf.n));
+        self.in_round = true;
         let (piles, groups) =
             (root.groups.iter().map(|group| group.leaves.len()).sum::<usize>(), root.groups.len());
         let detail = format!(
@@ -328,6 +331,7 @@ impl Story {
         if statement.epoch != epoch {
             return;
         }
+        self.in_round = false;
         let count: usize = signers.iter().map(|(_, signers)| signers.count()).sum();
         let whether = if group.contains(index) { "this pile among them" } else { "this pile not among them" };
         self.line(lsn, "root_closed", format!("{count} piles signed the root, {whether}"));

@@ -3,8 +3,12 @@ use cip22_wire::message::{AuthDeny, Challenge};
 
 use super::*;
 use crate::journal::Record;
-use crate::journal::record::{AttemptRecord, BatchRecord, StatementKind, StatementRecord, TxEdit};
+use crate::journal::record::{
+    AttemptRecord, BatchRecord, LeafRecord, StatementKind, StatementRecord, TxEdit,
+};
+use crate::pipeline::batch_tree;
 use crate::pipeline::frame_bytes;
+use crate::view::Epoch;
 
 const SID: Sid = [7; 16];
 const EPOCH: u32 = 10;
@@ -281,4 +285,35 @@ fn a_sid_is_32_hex_digits_with_or_without_0x() {
     for wrong in ["", "07", &"07".repeat(32), &"zz".repeat(16)] {
         assert_eq!(parse_sid(wrong).unwrap_err().code(), "argument");
     }
+}
+
+#[test]
+fn a_statement_under_a_root_waits_for_the_round_and_is_recorded_with_its_signers_only() {
+    let leaf = LeafRecord { index: 4, device_id: [1; 32], n: 2, head: [2; 32] };
+    let epoch = Epoch { epoch: EPOCH, challenge: [0; 32], policy_hash: [0; 32] };
+    let root = batch_tree::root_record(&epoch, vec![(3, vec![leaf])]);
+    let group_root = root.groups[0].group_root;
+    let safe = |index: u8| {
+        let signers = [index].into_iter().collect();
+        Record::RootSafe { group: 3, epoch: EPOCH, group_root, signers, transaction: OURS, block: 230 }
+    };
+    let closed =
+        Record::RootClosed { epoch: EPOCH, root: root.root, signers: vec![(3, [4].into_iter().collect())] };
+    let mut records = vec![ticket(), granted(), Record::RootCut(root)];
+    let said = ask(&records, None, moment());
+    assert_eq!((said.stage, said.fault), (Stage::Granted, "nobody"));
+    assert!(said.summary.contains("co-sign"), "{}", said.summary);
+    records.extend([closed, cut(1, 1, 2), submitted(1, 1), safe(5)]);
+    let said = ask(&records, Some((MessageState::Submitted, 0)), moment());
+    assert_eq!(said.stage, Stage::Submitted, "another index signed that one");
+    records.push(safe(4));
+    let said = ask(&records, Some((MessageState::Safe, 0)), moment());
+    assert_eq!(said.stage, Stage::Safe);
+    let recorded = said.history.last().unwrap();
+    assert!(
+        recorded.detail.contains("head 2") && recorded.detail.contains("our transaction"),
+        "{recorded:?}"
+    );
+    let events: Vec<&str> = said.history.iter().map(|line| line.event).collect();
+    assert!(events.contains(&"root_cut") && events.contains(&"root_closed"), "{events:?}");
 }
