@@ -27,7 +27,7 @@ contract DeviceRegistry is IDeviceRegistry, AccessManaged, Pausable, EIP712 {
     uint256 private constant INDICES_PER_DEVICE_MAX = 26;
     uint256 private constant INDICES_BITS = 208;
     uint256 private constant VERIFIERS_MAX = 4;
-    uint256 private constant CHUNKS = 7;
+    uint256 private constant CHUNKS = 2;
     bytes private constant POSSESSION_DST = "BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
     bytes32 private constant POSSESSION_TYPEHASH = keccak256("BlsPossession(bytes32 deviceId,bytes key)");
 

@@ -8,7 +8,7 @@ import { SystemTest } from "./SystemTest.sol";
 
 /// @notice Piles with BLS keys, trees over their heads, and roots that some of them signed.
 abstract contract BatchTest is SystemTest {
-    uint256 private constant CHUNK = 32;
+    uint256 private constant ENROLMENTS = 32;
 
     /// @notice A group's part of a root.
     /// @param nodes Of the subtree: the root at 1, the children of i at 2i and 2i + 1, the place of an index at 256 + index.
@@ -21,10 +21,10 @@ abstract contract BatchTest is SystemTest {
 
     /* KEYS */
 
-    /// @dev Enrols piles a chunk a call, as an operator would. Their keys count from the next epoch on.
+    /// @dev Enrols piles 32 a call, as an operator would. Their keys count from the next epoch on.
     function enrolChunks(uint32 group, uint256 count) internal {
-        for (uint256 first; first < count; first += CHUNK) {
-            enrol(group, this.enrolmentsOf(group, first, count - first < CHUNK ? count - first : CHUNK));
+        for (uint256 first; first < count; first += ENROLMENTS) {
+            enrol(group, this.enrolmentsOf(group, first, count - first < ENROLMENTS ? count - first : ENROLMENTS));
         }
     }
 

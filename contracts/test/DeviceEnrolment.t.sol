@@ -49,8 +49,8 @@ contract DeviceEnrolmentTest is SystemTest {
         assertEq(total, create3((uint256(1) << 224) | (uint256(GROUP) << 64) | 1));
         assertEq(chunk, create3((uint256(2) << 224) | (uint256(GROUP) << 64) | 1));
         assertEq(
-            BlsKeys.chunkAddress(address(devices), GROUP, 6, 5),
-            create3((uint256(2) << 224) | (uint256(GROUP) << 64) | (6 << 32) | 5)
+            BlsKeys.chunkAddress(address(devices), GROUP, 1, 5),
+            create3((uint256(2) << 224) | (uint256(GROUP) << 64) | (1 << 32) | 5)
         );
     }
 
@@ -72,7 +72,7 @@ contract DeviceEnrolmentTest is SystemTest {
 
     function test_keys_stand_in_their_chunks_at_their_borders() public {
         addPiles(GROUP, PILES, 224 - PILES);
-        uint8[6] memory places = [0, 31, 32, 33, 63, 223];
+        uint8[6] memory places = [0, 31, 111, 112, 113, 223];
         IDeviceRegistry.Enrolment[] memory items = new IDeviceRegistry.Enrolment[](places.length);
         for (uint256 i; i < places.length; ++i) {
             items[i] = enrolment(deviceId(GROUP, places[i]), blsSecretOf(GROUP, places[i]));
@@ -81,33 +81,36 @@ contract DeviceEnrolmentTest is SystemTest {
         for (uint256 i; i < places.length; ++i) {
             assertEq(devices.blsKey(GROUP, places[i]), keyOfPile(places[i]));
         }
-        assertEq(devices.blsKey(GROUP, 30), new bytes(192));
-        assertEq(devices.blsKey(GROUP, 34), new bytes(192));
+        assertEq(devices.blsKey(GROUP, 110), new bytes(192));
+        assertEq(devices.blsKey(GROUP, 114), new bytes(192));
         assertEq(devices.blsKey(GROUP, 222), new bytes(192));
         assertEq(devices.blsKey(GROUP, 224), new bytes(192));
         assertEq(devices.blsKey(GROUP, 255), new bytes(192));
         uint256 word = devices.blsWord(GROUP);
-        uint8[7] memory versions = [1, 1, 0, 0, 0, 0, 1];
-        for (uint256 chunk; chunk < 7; ++chunk) {
-            assertEq(word.chunkVersion(chunk), versions[chunk]);
-        }
+        assertEq(word.chunkVersion(0), 1);
+        assertEq(word.chunkVersion(1), 1);
         (uint224 members,) = devices.blsTotal(GROUP, current() + 1);
-        assertEq(members, (1 << 0) | (1 << 31) | (1 << 32) | (1 << 33) | (1 << 63) | (1 << 223));
+        assertEq(members, (1 << 0) | (1 << 31) | (1 << 111) | (1 << 112) | (1 << 113) | (1 << 223));
         // A later key leaves those before it in their places.
-        enrolPiles(GROUP, 34, 1);
-        assertEq(devices.blsKey(GROUP, 33), keyOfPile(33));
-        assertEq(devices.blsKey(GROUP, 63), keyOfPile(63));
-        assertEq(devices.blsKey(GROUP, 34), keyOfPile(34));
+        enrolPiles(GROUP, 114, 1);
+        assertEq(devices.blsKey(GROUP, 113), keyOfPile(113));
+        assertEq(devices.blsKey(GROUP, 223), keyOfPile(223));
+        assertEq(devices.blsKey(GROUP, 114), keyOfPile(114));
         assertEq(devices.blsWord(GROUP).chunkVersion(1), 2);
         assertEq(devices.blsWord(GROUP).chunkVersion(0), 1);
     }
 
-    function test_a_whole_chunk_fits_a_transaction() public {
-        addPiles(GROUP, PILES, 32 - PILES);
-        enrolPiles(GROUP, 0, 32);
+    function test_a_chunk_gets_full_in_four_transactions() public {
+        addPiles(GROUP, PILES, 112 - PILES);
+        for (uint256 first; first < 112; first += 32) {
+            enrolPiles(GROUP, first, first == 96 ? 16 : 32);
+        }
         (uint224 members,) = devices.blsTotal(GROUP, current() + 1);
-        assertEq(members, type(uint32).max);
-        assertEq(BlsKeys.chunkAddress(address(devices), GROUP, 0, 1).code.length, 1 + 32 * 192);
+        assertEq(members, (1 << 112) - 1);
+        address chunk = BlsKeys.chunkAddress(address(devices), GROUP, 0, 4);
+        assertEq(chunk.code.length, 1 + 112 * 192);
+        assertEq(keyOfPile(0), devices.blsKey(GROUP, 0));
+        assertEq(keyOfPile(111), devices.blsKey(GROUP, 111));
     }
 
     /* WHAT IS REFUSED */

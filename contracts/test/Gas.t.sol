@@ -74,7 +74,7 @@ contract GasTest is SystemTest {
         enrolPiles(GROUP, 0, 1);
         vm.snapshotGasLastCall("calls", "enrol 1");
         enrolPiles(GROUP, 32, 32);
-        vm.snapshotGasLastCall("calls", "enrol 32, a whole chunk");
+        vm.snapshotGasLastCall("calls", "enrol 32 more");
     }
 
     function test_open_ring() public isolated {

@@ -108,10 +108,11 @@ library Bls12381 {
         _addOperand(self);
     }
 
-    /// @notice Adds some of up to 32 keys that stand one behind another in code, after its first byte.
+    /// @notice Adds some of up to 32 keys that stand one behind another in code.
     /// @dev The same as {addCode} of each, at half of what is left of its cost beside the precompile's: it runs for every absentee.
+    /// @param offset Of the first one in the code.
     /// @param chosen Bit i for the key at place i.
-    function addCodes(Equation self, address code, uint256 chosen) internal view {
+    function addCodes(Equation self, address code, uint256 offset, uint256 chosen) internal view {
         bytes32 refused = BlsPointRefused.selector;
         bytes32 unavailable = BlsUnavailable.selector;
         /// @solidity memory-safe-assembly
@@ -127,7 +128,7 @@ library Bls12381 {
                         0x001f0d1e100c1d070f090b19131c1706010e11080a1a141802121b1503160405
                     )
                 chosen := xor(chosen, lowest)
-                extcodecopy(code, packed, add(mul(place, KEY_BYTES), 1), KEY_BYTES)
+                extcodecopy(code, packed, add(mul(place, KEY_BYTES), offset), KEY_BYTES)
                 mcopy(add(target, 0x110), packed, 48)
                 mcopy(add(target, 0x150), add(packed, 48), 48)
                 mcopy(add(target, 0x190), add(packed, 96), 48)

@@ -5,16 +5,17 @@ import { Bls12381 } from "./Bls12381.sol";
 import { SSTORE2 } from "solady/utils/SSTORE2.sol";
 
 /// @title The BLS keys of a group as the code of contracts, and the word that says which
-/// @notice A chunk holds the keys of 32 indices, 192 bytes each, zeros for an index without one. A total holds {members bitmap
+/// @notice A chunk holds the keys of 112 indices, 192 bytes each, zeros for an index without one. A total holds {members bitmap
 /// 28 B ‖ sum of the members' keys 192 B}. Both stand at addresses that follow from registry, group and version, as those of
 /// KeyBlob do, under salts that no KeyBlob has.
-/// A group's word: bits 192 + 8c .. hold the version of chunk c, and bits 0 .. 191 four lanes {firstEpoch u32 ‖ version u16},
+/// A group's word: bits 192 + 8c .. hold the version of chunk c (two of them), and bits 0 .. 191 four lanes {firstEpoch u32 ‖ version u16},
 /// newest highest, of the newest totals; a lane of version 0 is empty. The word 0 is the group without keys.
 /// @dev Code begins with a zero byte (STOP), so that it can never be run. Keys are only ever added to a chunk, so its newest version
 /// serves every epoch.
 library BlsKeys {
-    /// @notice Keys of a chunk.
-    uint256 internal constant CHUNK_KEYS = 32;
+    /// @notice Keys of a chunk: half a group. Absentees in few chunks are cheap to take away, and a group in one does not fit a
+    /// transaction.
+    uint256 internal constant CHUNK_KEYS = 112;
     /// @notice Lanes of a word.
     uint256 internal constant LANES = 4;
     /// @notice Where the sum begins in a total's code.

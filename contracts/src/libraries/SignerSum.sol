@@ -12,6 +12,10 @@ library SignerSum {
     using Bls12381 for Bls12381.Equation;
     using BlsKeys for uint256;
 
+    uint256 private constant CHUNK_MASK = (1 << BlsKeys.CHUNK_KEYS) - 1;
+    /// @dev Keys that one {Bls12381-addCodes} takes.
+    uint256 private constant WINDOW_KEYS = 32;
+
     /// @notice Adds the signers' keys to the equation's sum.
     /// @param word The group's BLS word.
     /// @param version Of the total in force in the epoch, 0 if there is none.
@@ -48,10 +52,14 @@ library SignerSum {
         view
     {
         for (uint256 chunk; indices != 0; ++chunk) {
-            uint256 window = uint32(indices);
+            uint256 chosen = indices & CHUNK_MASK;
             indices >>= BlsKeys.CHUNK_KEYS;
-            if (window == 0) continue;
-            equation.addCodes(BlsKeys.chunkAddress(registry, group, chunk, word.chunkVersion(chunk)), window);
+            if (chosen == 0) continue;
+            address code = BlsKeys.chunkAddress(registry, group, chunk, word.chunkVersion(chunk));
+            for (uint256 first; chosen != 0; first += WINDOW_KEYS) {
+                equation.addCodes(code, BlsKeys.keyOffset(first), uint32(chosen));
+                chosen >>= WINDOW_KEYS;
+            }
         }
     }
 }
