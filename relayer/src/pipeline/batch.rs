@@ -53,11 +53,17 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut leases = Leases::default();
+    let reconnected_ms = gateway.clock.monotonic_ms().saturating_add(settings.root_deadline_ms);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = gateway.failed.cancelled() => return,
             () = gateway.clock.sleep(Duration::from_millis(PLAN_INTERVAL_MS)) => {}
+        }
+        // After a start the piles that could co-sign come back first.
+        let lane2 = settings.lane != LaneRule::Ecdsa && gateway.cosign.lane2() != Lane2::Missing;
+        if lane2 && gateway.clock.monotonic_ms() < reconnected_ms {
+            continue;
         }
         for batch in cut(&gateway, &settings, &mut leases).await {
             if submitter.send(batch).await.is_err() {

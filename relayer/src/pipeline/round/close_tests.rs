@@ -100,7 +100,7 @@ fn a_signer_revoked_in_between_is_taken_out_of_the_sum() {
 #[test]
 fn too_few_signers_go_by_lane_1_at_once() {
     let (mut state, root) = rooted(30, 30);
-    let many: Vec<u8> = (1..=20).collect();
+    let many: Vec<u8> = (1..=25).collect();
     assert_eq!(closed(&state, &root, &many, &[], LaneRule::Auto, true).1, Lane::Root);
     let (records, lane) = closed(&state, &root, &many[..5], &[], LaneRule::Auto, true);
     assert_eq!((lane, records.len()), (Lane::Ecdsa, 1));
