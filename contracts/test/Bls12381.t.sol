@@ -10,14 +10,8 @@ import { Test } from "forge-std/Test.sol";
 contract BlsCaller {
     using Bls12381 for Bls12381.Equation;
 
-    function hash(bytes memory dst, bytes memory message) external view returns (bytes memory point) {
-        Bls12381.Equation equation = Bls12381.equation();
-        equation.setMessage(dst, message);
-        point = new bytes(128);
-        /// @solidity memory-safe-assembly
-        assembly {
-            mcopy(add(point, 0x20), add(equation, 0x180), 128)
-        }
+    function hash(bytes memory dst, bytes memory message) external view returns (bytes memory) {
+        return BlsSigner.hashToCurve(dst, message);
     }
 
     function verify(bytes memory dst, bytes memory message, bytes calldata signature, bytes[] calldata keys)
