@@ -170,9 +170,7 @@ impl Chain {
 
     /// All events of a kind that the verifier emitted up to `latest`, in order.
     pub async fn events<E: SolEvent>(&self) -> Vec<E> {
-        let filter = Filter::new().address(self.verifier).event_signature(E::SIGNATURE_HASH).from_block(0);
-        let logs = self.provider.get_logs(&filter).await.expect("the node answers");
-        logs.iter().map(|log| E::decode_log(&log.inner).expect("the event decodes").data).collect()
+        self.events_of(self.verifier).await
     }
 
     /// Who paid for each head, and the transaction, in the order of [`Chain::recorded`].
@@ -230,6 +228,12 @@ impl Chain {
             .map(|log| BatteryAdvanced::decode_log(&log.inner).expect("a ledger event"))
             .map(|event| (event.seq, event.fp.0))
             .collect()
+    }
+
+    /// Logs of a contract with this first topic, in order.
+    pub async fn logs(&self, emitter: Address, topic: B256) -> Vec<Log> {
+        let filter = Filter::new().address(emitter).event_signature(topic).from_block(0);
+        self.provider.get_logs(&filter).await.expect("the node answers")
     }
 
     /// Waits until the ledger shows `seq` for a battery.

@@ -55,14 +55,34 @@ impl RootOffer {
 impl Pile {
     /// The next BATCH_ROOT, checked as a pile has to: it holds the last head of its epoch at the pile's own place.
     pub async fn expect_root(&mut self) -> RootOffer {
-        let (_, payload) = self.expect(&[FrameType::BatchRoot]).await;
+        let offer = self.try_expect_root().await;
+        offer.unwrap_or_else(|| panic!("{}: the connection ended while a root was awaited", self.entry.name))
+    }
+
+    /// As [`expect_root`](Self::expect_root); `None` at the end of the connection.
+    pub async fn try_expect_root(&mut self) -> Option<RootOffer> {
+        let (_, payload) = self.try_expect(&[FrameType::BatchRoot]).await?;
         let offer = decode(&payload);
         let closed = self.closed_epoch(offer.epoch);
         let place = self.place.expect("greeted");
         assert_eq!((offer.group, offer.leaf.to_be_bytes()[1]), (place.group, place.index), "place");
         assert_eq!((offer.n, offer.head), (closed.n, closed.head), "the pile's last head");
         assert_eq!(offer.roots().root, offer.root, "the path leads to the root");
-        offer
+        Some(offer)
+    }
+
+    /// Waits for an epoch that is newer than the open one.
+    pub async fn next_epoch(&mut self) {
+        let open = self.epoch.as_ref().map_or(0, |epoch| epoch.epoch);
+        while self.epoch.as_ref().is_none_or(|epoch| epoch.epoch <= open) {
+            self.expect(&[FrameType::Epoch]).await;
+        }
+    }
+
+    /// Whether a root of `epoch` came and was not looked at.
+    pub fn was_offered(&self, epoch: u32) -> bool {
+        let roots = self.kept(FrameType::BatchRoot);
+        roots.iter().any(|payload| decode(payload).epoch == epoch)
     }
 
     /// The right answer to a root.

@@ -222,6 +222,12 @@ impl Pile {
         }
     }
 
+    /// Frames of a type that came while another was awaited.
+    pub fn kept(&self, frame_type: FrameType) -> Vec<&[u8]> {
+        let of_type = self.waiting.iter().filter(|(found, _)| *found == frame_type.code());
+        of_type.map(|(_, payload)| payload.as_slice()).collect()
+    }
+
     /// Expects a NACK; returns its code.
     pub async fn expect_nack(&mut self) -> NackCode {
         let (_, payload) = self.expect(&[FrameType::Nack]).await;
@@ -457,17 +463,20 @@ impl Pile {
 
     fn note(&mut self, frame_type: u8, payload: &[u8]) {
         match Message::decode(frame_type, payload).expect("the gateway's messages decode") {
-            Message::Epoch(epoch) => {
-                let (n, head) = self.chain;
-                if let Some(before) =
-                    self.epoch.replace(epoch).filter(|before| n > 0 && before.epoch < epoch.epoch)
-                {
-                    self.closed.push(Closed { epoch: before, n, head });
-                }
-                self.chain = (0, [0; 32]);
-            }
+            Message::Epoch(epoch) => self.note_epoch(epoch),
             Message::SetPolicy(set) => self.note_policy(&set),
             _ => {}
+        }
+    }
+
+    /// The open one again, as after a reconnect, changes nothing.
+    fn note_epoch(&mut self, epoch: Epoch) {
+        let Some(before) = self.epoch.replace(epoch).filter(|before| before.epoch < epoch.epoch) else {
+            return;
+        };
+        let (n, head) = std::mem::take(&mut self.chain);
+        if n > 0 {
+            self.closed.push(Closed { epoch: before, n, head });
         }
     }
 

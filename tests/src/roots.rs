@@ -10,6 +10,7 @@ use cip22_wire::batch_tree::{self, EMPTY};
 use cip22_wire::{BlsSignature, Hash};
 
 sol! {
+    #[derive(Debug)]
     event RootRecorded(uint32 indexed group, uint32 indexed epoch, bytes32 groupRoot, uint224 signers, bytes32 before);
     function recordRoot(uint32 epoch, bytes calldata signature, bytes calldata batches) external returns (uint256 recorded);
     function rootChain(uint32 group, uint32 epoch) external view returns (bytes32);

@@ -85,7 +85,7 @@ impl Snapshot {
         let node = self.start(&self.chain(), None, 100);
         self.script("Deploy", &node, "deployer", &[]);
         let fleet = self.fleet().join("fleet.json").display().to_string();
-        if !self.older && self.piles <= ENROLLED_MAX {
+        if self.piles <= ENROLLED_MAX {
             let mut possess = Command::new(program("cip22-fleet"));
             possess.args(["possess", "--fleet", &fleet, "--deployment"]).arg(self.deployment());
             run(&mut possess);
