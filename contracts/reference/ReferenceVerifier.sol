@@ -170,7 +170,7 @@ contract ReferenceVerifier {
         return uint256(epoch) * 65_536 + uint256(index) * 256 + n;
     }
 
-    function _recordGroup(uint32 group, uint32 epoch, bytes calldata records) private returns (uint256 recorded) {
+    function _recordGroup(uint32 group, uint32 epoch, bytes calldata records) internal returns (uint256 recorded) {
         _checkGroup(group, epoch);
         for (uint256 i = 0; i < records.length; i += 98) {
             bytes calldata item = records[i:i + 98];
@@ -192,7 +192,7 @@ contract ReferenceVerifier {
         }
     }
 
-    function _checkEpoch(uint32 epoch) private view {
+    function _checkEpoch(uint32 epoch) internal view {
         uint32 current = currentEpoch();
         if (epoch > current) revert IChargingAuthVerifier.EpochInFuture(epoch, current);
         if (current - epoch >= ringEpochs) {
@@ -208,7 +208,7 @@ contract ReferenceVerifier {
         }
     }
 
-    function _checkGroup(uint32 group, uint32 epoch) private view {
+    function _checkGroup(uint32 group, uint32 epoch) internal view {
         if (!groupExists[group]) revert IChargingAuthVerifier.UnknownGroup(group);
         if (!ringOpen[group]) revert IChargingAuthVerifier.RingNotOpen(group, epoch);
     }

@@ -5,12 +5,13 @@ import { PolicyText } from "../script/PolicyText.sol";
 import { IBatteryLedger } from "../src/interfaces/IBatteryLedger.sol";
 import { IChargingAuthVerifier } from "../src/interfaces/IChargingAuthVerifier.sol";
 import { IDeviceRegistry } from "../src/interfaces/IDeviceRegistry.sol";
+import { BatchTest } from "./BatchTest.sol";
 import { BlsSigner } from "./BlsSigner.sol";
 import { SystemTest } from "./SystemTest.sol";
 import { Vm } from "forge-std/Vm.sol";
 
 /// @notice Piles sign, strangers and relayers submit in any order, time passes, keys rotate and are revoked.
-contract World is SystemTest {
+contract World is BatchTest {
     bytes32 private constant CHECKPOINT = keccak256(
         "Checkpoint(bytes32 deviceId,uint32 epoch,uint8 n,bytes32 battery,bytes16 segment,uint32 seq,uint64 time,bytes32 fp,uint32 prevSeq,bytes32 prevFp)"
     );
@@ -25,11 +26,22 @@ contract World is SystemTest {
         uint32 enrolledFrom;
     }
 
+    /// @dev How a recorded root is opened for one of its signers.
+    struct Opening {
+        uint32 epoch;
+        uint8 index;
+        bytes opening;
+    }
+
     Identity[] public identities;
+    Opening[] private openings;
+    uint256 public roots;
+    uint256 public rootsRefused;
+    uint256 public falseRoots;
     uint256[PILES] public newest;
     bool[PILES] public pileRevoked;
     /// @dev Digests of (index, epoch, n, head) that a pile signed with its own key.
-    mapping(bytes32 => bool) public signed;
+    mapping(bytes32 => bool) public signedHeads;
     mapping(uint256 bit => uint256 times) public recordedTimes;
     uint256 public recorded;
     uint256 public extended;
@@ -81,13 +93,50 @@ contract World is SystemTest {
             uint8 n = uint8(1 + (draw >> 16) % 3);
             uint256 key = identities[index].key;
             if (draw % 5 == 0) key = identities[(draw >> 24) % identities.length].key;
-            if (key == identities[index].key) signed[keccak256(abi.encode(index, epoch, n, headOf(index, n)))] = true;
+            if (key == identities[index].key) {
+                signedHeads[keccak256(abi.encode(index, epoch, n, headOf(index, n)))] = true;
+            }
             records = bytes.concat(records, recordBy(key, GROUP, index, epoch, n));
         }
         vm.recordLogs();
         if (extend) verifier.extend(GROUP, epoch, records);
         else verifier.record(GROUP, epoch, records);
         _observe(vm.getRecordedLogs());
+    }
+
+    /// @dev A root signed by some of the piles that may sign in the epoch, and a record beside it; or one that claims more or other
+    /// signers than it has, or was signed in another epoch.
+    function submitRoot(uint256 seed) external {
+        uint32 epoch = current() - uint32(seed % 4);
+        uint224 able = _ableToSign(epoch);
+        uint224 signers = able & uint224(seed >> 16);
+        if (able == 0) return;
+        if (signers == 0) signers = able;
+        Part memory part = partOf(GROUP, able, signers);
+        uint256 fault = (seed >> 8) % 8;
+        bytes memory signature = signed(fault == 1 ? epoch - 1 : epoch, one(part));
+        if (fault == 2) part.signers = able;
+        if (fault == 3) part.signers = signers & (signers - 1);
+        if (fault == 4) part.signers = signers | uint224(1 << ((seed >> 32) % 30));
+        if (fault == 5) part.nodes[1] = keccak256("another root");
+        bool honest = fault != 1 && fault != 5 && part.signers == signers;
+
+        uint8 index = uint8((seed >> 40) % identities.length);
+        part.records = recordBy(identities[index].key, GROUP, index, epoch, 1);
+        signedHeads[keccak256(abi.encode(index, epoch, uint8(1), headOf(index, 1)))] = true;
+        uint224 before = bitsOf(GROUP, epoch);
+        bytes32 chain = verifier.rootChain(GROUP, epoch);
+        vm.recordLogs();
+        try verifier.recordRoot(epoch, signature, batchOf(part)) {
+            if (!honest) ++falseRoots;
+        } catch {
+            if (honest) ++rootsRefused;
+            return;
+        }
+        _observe(vm.getRecordedLogs());
+        if (signers & ~before == 0) return;
+        ++roots;
+        _noteRoot(part, epoch, before, chain);
     }
 
     function rotatePile(uint256 pile) external {
@@ -173,6 +222,39 @@ contract World is SystemTest {
 
     /* WHAT THE CHAIN SAYS */
 
+    /// @dev Indices whose BLS key counts in the epoch and that are not revoked.
+    function _ableToSign(uint32 epoch) private view returns (uint224 able) {
+        for (uint256 i; i < identities.length; ++i) {
+            Identity storage who = identities[i];
+            if (who.revoked || who.enrolledFrom == 0 || epoch < who.enrolledFrom || epoch > who.lastEpoch) continue;
+            able |= uint224(1 << i);
+        }
+    }
+
+    /// @dev Counts the bits that a root set, and keeps an opening of it; those of the roots before it get longer.
+    function _noteRoot(Part memory part, uint32 epoch, uint224 before, bytes32 chain) private {
+        for (uint256 i; i < openings.length; ++i) {
+            if (openings[i].epoch % RING != epoch % RING) continue;
+            openings[i].opening = bytes.concat(openings[i].opening, entryOf(part, epoch));
+        }
+        uint8 signer;
+        for (uint8 i; i < identities.length; ++i) {
+            if ((part.signers >> i) & 1 == 0) continue;
+            signer = i;
+            if ((before >> i) & 1 == 0 && ++recordedTimes[(uint256(epoch) << 8) | i] > 1) ++doubleRecords;
+        }
+        openings.push(Opening(epoch, signer, openingOf(part, signer, chain)));
+    }
+
+    function openingCount() external view returns (uint256) {
+        return openings.length;
+    }
+
+    function canOpen(uint256 i) external view returns (bool) {
+        Opening storage o = openings[i];
+        return verifier.openHead(GROUP, o.index, o.epoch, 1, headOf(o.index, 1), o.opening);
+    }
+
     /// @dev Notes the policies of the epochs near the present one, and counts those that are not what they were.
     function _observePolicies() private {
         for (uint32 epoch = current() - 4; epoch <= current(); ++epoch) {
@@ -228,8 +310,10 @@ contract World is SystemTest {
                 ++skipped;
                 continue;
             }
+            // Counted where it was sent: its topics are others.
+            if (logs[i].topics[0] == IChargingAuthVerifier.RootRecorded.selector) continue;
             bytes32 head = abi.decode(logs[i].data, (bytes32));
-            if (!signed[keccak256(abi.encode(index, epoch, uint8(place), head))]) ++unsignedEvents;
+            if (!signedHeads[keccak256(abi.encode(index, epoch, uint8(place), head))]) ++unsignedEvents;
             Identity memory who = identities[index];
             if (who.revoked || epoch < who.firstEpoch || epoch > who.lastEpoch) ++inactiveEvents;
             if (logs[i].topics[0] == IChargingAuthVerifier.HeadRecorded.selector) {
@@ -268,7 +352,7 @@ contract InvariantsTest is SystemTest {
         world = new World();
         world.setUp();
         targetContract(address(world));
-        bytes4[] memory actions = new bytes4[](9);
+        bytes4[] memory actions = new bytes4[](11);
         // Submissions and time three and two times, so that there is something to hold the rest against.
         actions[0] = actions[1] = actions[2] = World.submit.selector;
         actions[3] = World.passTime.selector;
@@ -277,6 +361,7 @@ contract InvariantsTest is SystemTest {
         actions[6] = World.schedulePolicy.selector;
         actions[7] = World.advanceBattery.selector;
         actions[8] = World.enrolPile.selector;
+        actions[9] = actions[10] = World.submitRoot.selector;
         targetSelector(FuzzSelector(address(world), actions));
     }
 
@@ -295,6 +380,9 @@ contract InvariantsTest is SystemTest {
                 _bring(index, back);
             }
         }
+        for (uint256 i; i < world.openingCount(); ++i) {
+            assertTrue(world.canOpen(i));
+        }
         for (uint32 epoch = world.oldestObserved(); epoch <= world.currentEpoch() + 1; ++epoch) {
             _sum(epoch);
         }
@@ -303,6 +391,7 @@ contract InvariantsTest is SystemTest {
     function invariant_1_a_head_counts_only_if_the_piles_active_key_signed_it() private view {
         assertEq(world.unsignedEvents(), 0);
         assertEq(world.inactiveEvents(), 0);
+        assertEq(world.falseRoots(), 0);
     }
 
     function invariant_2_a_pile_is_recorded_once_an_epoch() private view {
@@ -313,6 +402,9 @@ contract InvariantsTest is SystemTest {
         uint256 draw =
             uint256(keccak256(abi.encode(world.recorded(), world.skipped(), world.ledgerSeq(), block.number)));
         _bring(uint8(draw % world.identityCount()), uint32((draw >> 8) % 3));
+        assertEq(world.rootsRefused(), 0);
+        uint256 count = world.openingCount();
+        if (count > 0) assertTrue(world.canOpen((draw >> 16) % count));
     }
 
     function invariant_battery_history_is_extended_and_never_rewritten() private view {
@@ -352,6 +444,9 @@ contract InvariantsTest is SystemTest {
             if (i % 4 == 3) world.passTime(1);
             if (i % 5 == 3) world.enrolPile(i * 257);
             if (i % 10 == 9) world.rotatePile(i);
+            for (uint256 j; i > 10 && j < 4; ++j) {
+                world.submitRoot(uint256(keccak256(abi.encode("root", i, j))));
+            }
             if (i % 8 == 7) world.schedulePolicy(uint8(i));
             world.advanceBattery(uint256(keccak256(abi.encode("battery", i))));
         }
@@ -363,6 +458,11 @@ contract InvariantsTest is SystemTest {
         assertGt(world.policyCount(), 4);
         assertEq(world.changedPolicies(), 0);
         assertGt(world.enrolled(), 5);
+        assertGt(world.roots(), 10);
+        assertEq(world.falseRoots() + world.rootsRefused(), 0);
+        for (uint256 i; i < world.openingCount(); ++i) {
+            assertTrue(world.canOpen(i));
+        }
         (uint224 members,) = world.actualTotal(world.currentEpoch() + 1);
         assertNotEq(members, 0);
         (uint224 before,) = world.actualTotal(world.oldestObserved());
