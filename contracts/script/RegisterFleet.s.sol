@@ -107,15 +107,22 @@ contract RegisterFleet is Environment {
         items = new IDeviceRegistry.Enrolment[](ENROLMENTS_PER_TX);
         uint256 held;
         for (uint256 i; i < _coSigners[group].length; ++i) {
-            IDeviceRegistry.Enrolment memory item = _coSigners[group][i];
-            (uint32 ownGroup, uint8 index, uint8 status,,,) = devices.device(item.deviceId);
-            if (index / ENROLMENTS_PER_TX != first / ENROLMENTS_PER_TX || ownGroup != group || status != 1) continue;
-            if (keccak256(devices.blsKey(group, index)) == keccak256(new bytes(192))) items[held++] = item;
+            if (_isDue(devices, group, first, _coSigners[group][i].deviceId)) items[held++] = _coSigners[group][i];
         }
         /// @solidity memory-safe-assembly
         assembly {
             mstore(items, held)
         }
+    }
+
+    function _isDue(IDeviceRegistry devices, uint32 group, uint256 first, bytes32 deviceId)
+        private
+        view
+        returns (bool)
+    {
+        (uint32 ownGroup, uint8 index, uint8 status,,,) = devices.device(deviceId);
+        if (index / ENROLMENTS_PER_TX != first / ENROLMENTS_PER_TX || ownGroup != group || status != 1) return false;
+        return keccak256(devices.blsKey(group, index)) == keccak256(new bytes(192));
     }
 
     /// @dev Asks the node, because what runs here has the precompiles whatever the chain has. 0 + 0 = 0, in G1.
