@@ -250,3 +250,56 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Tag of `root` in BATCH_SIG, and of `epoch` in LEAF_REQ.
 const ROOT_TAG: u8 = 3;
 const EPOCH_TAG: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use cip22_wire::message::{BatchRoot, Body};
+    use cip22_wire::{batch_tree, frame};
+
+    use super::*;
+    use crate::pipeline::batch_tree::root_record;
+    use crate::view::Epoch;
+
+    fn offer(group: u32) -> Arc<Offer> {
+        let leaf = |index: u8| LeafRecord { index, device_id: [index; 32], n: 3, head: [index; 32] };
+        let epoch = Epoch { epoch: 5, challenge: [1; 32], policy_hash: [2; 32] };
+        Arc::new(Offer::of(Arc::new(root_record(&epoch, vec![(group, vec![leaf(1), leaf(2)])]))))
+    }
+
+    #[test]
+    fn a_device_is_offered_its_own_leaf_and_a_stranger_none() {
+        let offer = offer(7);
+        let bytes = offer.frame(&[2; 32]).unwrap();
+        let parsed = frame::parse(&bytes, u16::MAX).unwrap().unwrap();
+        let root = BatchRoot::decode(parsed.payload).unwrap();
+        let roots = batch_tree::follow(7, root.leaf, 3, &[2; 32], root.path).unwrap();
+        assert_eq!((roots.root, root.root, root.n), (offer.record.root, offer.record.root, 3));
+        assert_eq!((offer.seat(&[2; 32]), offer.seat(&[3; 32])), (Some((7, 2)), None));
+        assert!(offer.frame(&[3; 32]).is_none());
+    }
+
+    #[test]
+    fn answers_are_kept_once_a_pile_and_only_while_the_root_is_on_offer() {
+        let desk = Desk::default();
+        let (first, second) = (offer(7), offer(8));
+        desk.offer(vec![first.clone(), second.clone()]);
+        assert_eq!(desk.offered(&[1; 32]).len(), 2);
+        desk.answer(first.record.root, (7, 1), Answer::Signed([9; 48]));
+        desk.answer(first.record.root, (7, 1), Answer::Refused);
+        desk.answer(second.record.root, (8, 1), Answer::Refused);
+        desk.offer(vec![first.clone()]);
+        let answers: Vec<_> = desk.take_answers().into_iter().collect();
+        assert_eq!(answers, [((first.record.root, (7, 1)), Answer::Signed([9; 48]))]);
+        assert!(desk.take_answers().is_empty());
+    }
+
+    #[test]
+    fn a_quarantine_ends_with_its_epoch() {
+        let desk = Desk::default();
+        desk.quarantine([1; 32], 22);
+        desk.release_before(21);
+        assert_eq!(desk.quarantined_until(&[1; 32]), Some(22));
+        desk.release_before(22);
+        assert_eq!(desk.quarantined_until(&[1; 32]), None);
+    }
+}

@@ -108,9 +108,14 @@ impl Rounds {
             changed = true;
         }
         if changed {
-            let offers = self.running.values().map(|running| Arc::clone(&running.offer)).collect();
-            self.gateway.cosign.offer(offers);
+            self.publish();
         }
+    }
+
+    /// Offers what runs, and nothing else.
+    fn publish(&self) {
+        let offers = self.running.values().map(|running| Arc::clone(&running.offer)).collect();
+        self.gateway.cosign.offer(offers);
     }
 
     fn begin(&mut self, record: Arc<RootRecord>) {
@@ -191,7 +196,8 @@ impl Rounds {
         let (batch, durable) = {
             let mut state = self.gateway.state();
             if !state.open_roots().any(|open| open.root == root) {
-                return;
+                drop(state);
+                return self.publish();
             }
             let directory = self.gateway.directory.load();
             let ending = Ending {
@@ -221,8 +227,7 @@ impl Rounds {
             return;
         }
         failpoint("root::after_close");
-        let offers = self.running.values().map(|running| Arc::clone(&running.offer)).collect();
-        self.gateway.cosign.offer(offers);
+        self.publish();
         let Some(batch) = batch else { return };
         counter!("batches_cut_total", "kind" => kind_label(batch.kind)).increment(1);
         tracing::info!(
