@@ -118,7 +118,7 @@ interface IDeviceRegistry {
     /// @notice Gives the newest index of each device a BLS key, for the epochs from the next one on. Operator only.
     /// @dev Reverts with Bls12381.BlsUnavailable where the chain has no EIP-2537, with Bls12381.BlsPointRefused (and takes all gas)
     /// if a point is off the curve or outside of the subgroup. About 120,000 gas for each proof, and the deposit of each chunk of 112
-    /// indices that is touched, 8,600,000 on eSpace when full: keep a call to 28 devices of one chunk.
+    /// indices that is touched, 8,600,000 on eSpace when full: keep a call to 16 devices of one chunk.
     function enrol(uint32 group, Enrolment[] calldata devices) external;
 
     /// @notice Revokes a device, its present index and every earlier one, at once. Guardian only; works while paused.
