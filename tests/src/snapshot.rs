@@ -110,7 +110,8 @@ pub fn forge_script(name: &str, node: &Node, deployment: &Path, sender: &str, en
         // It cannot estimate a deployment: forge's own estimate, by Ethereum's prices, made large enough for eSpace's.
         forge.args(["--gas-estimate-multiplier", "300"]);
     } else {
-        forge.arg("--skip-simulation");
+        // forge adds 30 % to what the node estimates, which already has a margin; a full enrolment does not bear that.
+        forge.args(["--skip-simulation", "--gas-estimate-multiplier", "100"]);
     }
     forge.args(["--with-gas-price", "50gwei", "--priority-gas-price", "1gwei"]);
     forge.args(["--private-key", &node.info.account(sender).key]);
