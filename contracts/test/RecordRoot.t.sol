@@ -5,6 +5,7 @@ import { HeadDigest } from "../reference/HeadDigest.sol";
 import { PolicyText } from "../script/PolicyText.sol";
 import { IChargingAuthVerifier } from "../src/interfaces/IChargingAuthVerifier.sol";
 import { IDeviceRegistry } from "../src/interfaces/IDeviceRegistry.sol";
+import { BatchTree } from "../src/libraries/BatchTree.sol";
 import { Bls12381 } from "../src/libraries/Bls12381.sol";
 import { BatchTest } from "./BatchTest.sol";
 import { BlsSigner } from "./BlsSigner.sol";
@@ -558,6 +559,18 @@ contract RecordRootTest is BatchTest {
             }
             assertFalse(verifier.openHead(GROUP, 3, epoch, 1, headOf(3, 1), opening));
         }
+    }
+
+    function test_an_entry_that_is_cut_off_is_not_read_as_one_that_ends_in_zeros() public view {
+        Part memory part = partOf(GROUP, ALL, ALL);
+        bytes memory opening = openingOf(part, 3, bytes32(0));
+        bytes memory whole = bytes.concat(opening, bytes31(uint248(7)));
+        assertEq(this.opened(whole), 0);
+        assertNotEq(this.opened(bytes.concat(whole, hex"00")), 0);
+    }
+
+    function opened(bytes calldata opening) external view returns (bytes32) {
+        return BatchTree.open(GROUP, 3, epoch, 1, headOf(3, 1), opening);
     }
 
     function test_a_root_opens_nothing_for_an_index_beyond_the_bitmap() public {
