@@ -7,7 +7,12 @@
 //! `f_i = (I ⊕ ≫6)·s_i ⊕ (I ⊕ ≪2)·s_{i+3}` and `L(s)_i = f_0 ⊕ f_1 ⊕ f_2 ⊕ f_3 ⊕ f_i`.
 //!
 //! A map is eight columns: column `i` is the image of bit `i`.
-#![allow(clippy::indexing_slicing)] // evaluated by the compiler, where an index out of bounds is an error
+#![allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "evaluated by the compiler, where an overflow or an index out of bounds is an error"
+)]
 
 /// A linear map of GF(2)⁸, by the images of bits 0..8.
 pub(crate) type Map = [u8; 8];
@@ -80,6 +85,29 @@ pub(crate) const fn nibble_tables(map: Map, input: u8, output: u8) -> [[u8; 16];
 /// Tables behind AES's S-box (`AESENCLAST`, `AESE`) instead of the bare inversion.
 pub(crate) const fn nibble_tables_behind_aes(map: Map, output: u8) -> [[u8; 16]; 2] {
     nibble_tables(then(inverse(map_of(Step::AesAffine)), map), 0x63, output)
+}
+
+/// Byte shuffle that undoes AES's ShiftRows on four words, then rotates each left by `bytes` bytes.
+pub(crate) const fn shift_rows_back(bytes: usize) -> [u8; 16] {
+    let mut order = [0; 16];
+    let mut place = 0;
+    while place < 16 {
+        let (word, byte) = (place / 4, (place + bytes) % 4);
+        order[place] = (4 * ((word + 4 - byte) % 4) + byte) as u8;
+        place += 1;
+    }
+    order
+}
+
+/// Byte shuffle that rotates each of four words left by `bytes` bytes.
+pub(crate) const fn rotate_words(bytes: usize) -> [u8; 16] {
+    let mut order = [0; 16];
+    let mut place = 0;
+    while place < 16 {
+        order[place] = (place / 4 * 4 + (place + bytes) % 4) as u8;
+        place += 1;
+    }
+    order
 }
 
 #[derive(Clone, Copy)]

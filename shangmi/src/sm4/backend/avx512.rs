@@ -97,7 +97,7 @@ fn new(key: &[u8; 16]) -> Avx512 {
 /// The S-box on each byte of a word, for the key schedule.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl,gfni")]
-pub(super) fn substitute_word(word: u32) -> u32 {
+fn substitute_word(word: u32) -> u32 {
     let to_aes = _mm_set1_epi64x(TO_AES);
     let to_sm4 = _mm_set1_epi64x(affine::gfni(affine::TO_SM4).cast_signed());
     let x = _mm_cvtsi32_si128(word.cast_signed());

@@ -2,10 +2,25 @@
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
+mod aesni;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+mod arm_aes;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+mod arm_sm4;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod clmul;
 mod message;
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+mod pmull;
 mod portable;
 
 use core::fmt;
@@ -47,6 +62,14 @@ impl Implementation {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Gfni => avx512::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2Gfni => avx2::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::AesNi => aesni::is_available(),
+            #[cfg(target_arch = "aarch64")]
+            Self::ArmSm4 => arm_sm4::is_available(),
+            #[cfg(target_arch = "aarch64")]
+            Self::ArmAes => arm_aes::is_available(),
             #[allow(unreachable_patterns)] // those of other processors
             _ => false,
         }
@@ -86,6 +109,14 @@ use has_features;
 pub(crate) enum AnyKernel {
     #[cfg(target_arch = "x86_64")]
     Avx512Gfni(avx512::Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Avx2Gfni(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    AesNi(aesni::AesNi),
+    #[cfg(target_arch = "aarch64")]
+    ArmSm4(arm_sm4::ArmSm4),
+    #[cfg(target_arch = "aarch64")]
+    ArmAes(arm_aes::ArmAes),
     Portable(portable::Portable),
 }
 
@@ -95,6 +126,14 @@ macro_rules! with_kernel {
         match $any {
             #[cfg(target_arch = "x86_64")]
             AnyKernel::Avx512Gfni($kernel) => $body,
+            #[cfg(target_arch = "x86_64")]
+            AnyKernel::Avx2Gfni($kernel) => $body,
+            #[cfg(target_arch = "x86_64")]
+            AnyKernel::AesNi($kernel) => $body,
+            #[cfg(target_arch = "aarch64")]
+            AnyKernel::ArmSm4($kernel) => $body,
+            #[cfg(target_arch = "aarch64")]
+            AnyKernel::ArmAes($kernel) => $body,
             AnyKernel::Portable($kernel) => $body,
         }
     };
@@ -113,6 +152,14 @@ impl AnyKernel {
         Ok(match implementation {
             #[cfg(target_arch = "x86_64")]
             Implementation::Avx512Gfni => Self::Avx512Gfni(Kernel::new(key)),
+            #[cfg(target_arch = "x86_64")]
+            Implementation::Avx2Gfni => Self::Avx2Gfni(Kernel::new(key)),
+            #[cfg(target_arch = "x86_64")]
+            Implementation::AesNi => Self::AesNi(Kernel::new(key)),
+            #[cfg(target_arch = "aarch64")]
+            Implementation::ArmSm4 => Self::ArmSm4(Kernel::new(key)),
+            #[cfg(target_arch = "aarch64")]
+            Implementation::ArmAes => Self::ArmAes(Kernel::new(key)),
             _ => Self::Portable(Kernel::new(key)),
         })
     }
@@ -121,6 +168,14 @@ impl AnyKernel {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Gfni(_) => Implementation::Avx512Gfni,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2Gfni(_) => Implementation::Avx2Gfni,
+            #[cfg(target_arch = "x86_64")]
+            Self::AesNi(_) => Implementation::AesNi,
+            #[cfg(target_arch = "aarch64")]
+            Self::ArmSm4(_) => Implementation::ArmSm4,
+            #[cfg(target_arch = "aarch64")]
+            Self::ArmAes(_) => Implementation::ArmAes,
             Self::Portable(_) => Implementation::Portable,
         }
     }
