@@ -3,7 +3,6 @@
 /// The 32 round keys; `substitute` applies the S-box to each byte of a word.
 #[inline(always)]
 pub(crate) fn round_keys(key: &[u8; 16], mut substitute: impl FnMut(u32) -> u32) -> [u32; 32] {
-    const FK: [u32; 4] = [0xa3b1_bac6, 0x56aa_3350, 0x677d_9197, 0xb270_22dc];
     let ([w0, w1, w2, w3], _) = key.as_chunks::<4>() else { return [0; 32] };
     let mut k = [*w0, *w1, *w2, *w3].map(u32::from_be_bytes);
     for (word, fk) in k.iter_mut().zip(FK) {
@@ -18,8 +17,11 @@ pub(crate) fn round_keys(key: &[u8; 16], mut substitute: impl FnMut(u32) -> u32)
     keys
 }
 
-/// Byte `j` of constant `i` is `7·(4i + j)` modulo 256.
-const CK: [u32; 32] = {
+/// System parameter.
+pub(crate) const FK: [u32; 4] = [0xa3b1_bac6, 0x56aa_3350, 0x677d_9197, 0xb270_22dc];
+
+/// Fixed parameter: byte `j` of constant `i` is `7·(4i + j)` modulo 256.
+pub(crate) const CK: [u32; 32] = {
     let mut constants = [0; 32];
     let mut i = 0u32;
     while i < 32 {
