@@ -32,4 +32,13 @@ extern crate std;
 #[allow(unused_extern_crates)]
 extern crate alloc;
 
+#[cfg(feature = "chain")]
+pub mod chain;
+mod error;
+pub mod kdf;
+pub mod session;
+pub mod signature;
 pub mod sm4;
+pub mod suite;
+
+pub use error::Error;

@@ -125,9 +125,7 @@ const fn map_of(step: Step) -> Map {
         map[bit] = match step {
             Step::XorShiftRight6 => x ^ (x >> 6),
             Step::XorShiftLeft2 => x ^ (x << 2),
-            Step::AesAffine => {
-                x ^ x.rotate_left(1) ^ x.rotate_left(2) ^ x.rotate_left(3) ^ x.rotate_left(4)
-            }
+            Step::AesAffine => x ^ x.rotate_left(1) ^ x.rotate_left(2) ^ x.rotate_left(3) ^ x.rotate_left(4),
         };
         bit += 1;
     }

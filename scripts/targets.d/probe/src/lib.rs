@@ -3,6 +3,7 @@
 
 use cip22_device_sdk as _;
 use cip22_wire as _;
+use shangmi as _;
 
 #[cfg(feature = "use-alloc")]
 extern crate alloc;

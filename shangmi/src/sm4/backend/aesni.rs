@@ -194,7 +194,8 @@ fn encrypt_counters(kernel: &AesNi, counter: &Counter) -> [[__m128i; 4]; 4] {
 #[target_feature(enable = "sse4.1")]
 fn load_counters(counter: &Counter) -> [[__m128i; 4]; 4] {
     let ([n0, n1, n2, c], _) = counter.as_chunks::<4>() else { return [[_mm_setzero_si128(); 4]; 4] };
-    let [n0, n1, n2] = [n0, n1, n2].map(|word| map(_mm_set1_epi32(i32::from_ne_bytes(*word)), &TO_AES_TABLES));
+    let [n0, n1, n2] =
+        [n0, n1, n2].map(|word| map(_mm_set1_epi32(i32::from_ne_bytes(*word)), &TO_AES_TABLES));
     let swap = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
     let first = _mm_add_epi32(_mm_set1_epi32(i32::from_be_bytes(*c)), _mm_set_epi32(3, 2, 1, 0));
     [0, 4, 8, 12].map(|offset| {

@@ -135,9 +135,8 @@ fn encrypt_counters(kernel: &ArmAes, counter: &Counter) -> [[u8; 16]; BLOCKS] {
 #[target_feature(enable = "neon,aes")]
 fn load_counters(counter: &Counter) -> [[uint8x16_t; 4]; 4] {
     let ([n0, n1, n2, c], _) = counter.as_chunks::<4>() else { return [[vdupq_n_u8(0); 4]; 4] };
-    let [n0, n1, n2] = [n0, n1, n2].map(|word| {
-        map(vreinterpretq_u8_u32(vdupq_n_u32(u32::from_ne_bytes(*word))), &TO_AES_TABLES)
-    });
+    let [n0, n1, n2] = [n0, n1, n2]
+        .map(|word| map(vreinterpretq_u8_u32(vdupq_n_u32(u32::from_ne_bytes(*word))), &TO_AES_TABLES));
     let first = u32::from_be_bytes(*c);
     [0u32, 4, 8, 12].map(|offset| {
         let counters = [0u32, 1, 2, 3].map(|i| first.wrapping_add(offset).wrapping_add(i));

@@ -107,7 +107,7 @@ fn substitute_word(word: u32) -> u32 {
 
 #[target_feature(enable = "avx2,gfni")]
 fn key_stream(kernel: &Avx2, counter: &Counter, out: &mut KeyStream) {
-    let stream = encrypt_counters(kernel, counter, |_| {});
+    let stream = encrypt_counters(&kernel.round_keys, counter, |_| {});
     for (place, blocks) in out.as_chunks_mut::<32>().0.iter_mut().zip(stream) {
         // SAFETY: place has 32 bytes.
         unsafe { _mm256_storeu_si256(place.as_mut_ptr().cast(), blocks) };
@@ -118,7 +118,7 @@ fn key_stream(kernel: &Avx2, counter: &Counter, out: &mut KeyStream) {
 /// `input` and `output` are valid for BATCH bytes, the same or apart.
 #[target_feature(enable = "avx2,gfni")]
 unsafe fn apply_batch(kernel: &Avx2, counter: &Counter, input: *const u8, output: *mut u8) {
-    let stream = encrypt_counters(kernel, counter, |_| {});
+    let stream = encrypt_counters(&kernel.round_keys, counter, |_| {});
     // SAFETY: the caller's.
     unsafe { add_stream(stream, input, output) };
 }
@@ -136,11 +136,11 @@ unsafe fn apply_batch_and_hash(
 ) {
     let mut state = _mm256_zextsi128_si256(clmul::load_hash(hash));
     let mut sums = Sums::new();
-    let stream = encrypt_counters(kernel, counter, |step| {
+    let stream = encrypt_counters(&kernel.round_keys, counter, |step| {
         // SAFETY: step is below 16, and previous and powers have 16 times 32 bytes.
         unsafe {
-            let data = _mm256_loadu_si256(previous.add(32 * step).cast());
-            let powers = _mm256_load_si256(kernel.powers.as_ptr().byte_add(32 * step).cast());
+            let data = _mm256_loadu_si256(previous.add(step.wrapping_mul(32)).cast());
+            let powers = _mm256_load_si256(kernel.powers.as_ptr().byte_add(step.wrapping_mul(32)).cast());
             sums.add(_mm256_xor_si256(reverse_bytes(data), state), powers);
         }
         state = _mm256_setzero_si256();
@@ -203,9 +203,8 @@ impl Sums {
     #[inline]
     #[target_feature(enable = "avx2,pclmulqdq")]
     fn reduce(&self) -> __m128i {
-        let [low, middle, high] = [self.low, self.middle, self.high].map(|sum| {
-            _mm_xor_si128(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum))
-        });
+        let [low, middle, high] = [self.low, self.middle, self.high]
+            .map(|sum| _mm_xor_si128(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum)));
         clmul::reduce(low, middle, high)
     }
 }
@@ -213,7 +212,11 @@ impl Sums {
 /// 32 blocks of key stream from `counter` on; `between` is called 16 times on the way, with 0..16.
 #[inline]
 #[target_feature(enable = "avx2,gfni")]
-fn encrypt_counters(kernel: &Avx2, counter: &Counter, mut between: impl FnMut(usize)) -> [__m256i; 16] {
+pub(super) fn encrypt_counters(
+    round_keys: &[[u32; 4]; 32],
+    counter: &Counter,
+    mut between: impl FnMut(usize),
+) -> [__m256i; 16] {
     let same = _mm256_set1_epi64x(SAME);
     let next = _mm256_set1_epi64x(NEXT);
     let mut state = load_counters(counter);
@@ -222,7 +225,8 @@ fn encrypt_counters(kernel: &Avx2, counter: &Counter, mut between: impl FnMut(us
             macro_rules! input {
                 ($j:literal) => {{
                     let key = _mm256_set1_epi32($keys[$j].cast_signed());
-                    let early = _mm256_xor_si256(_mm256_xor_si256(key, state[$b * 4 + $j]), state[$c * 4 + $j]);
+                    let early =
+                        _mm256_xor_si256(_mm256_xor_si256(key, state[$b * 4 + $j]), state[$c * 4 + $j]);
                     _mm256_xor_si256(early, state[$d * 4 + $j])
                 }};
             }
@@ -250,7 +254,7 @@ fn encrypt_counters(kernel: &Avx2, counter: &Counter, mut between: impl FnMut(us
         };
     }
     let mut step = 0usize;
-    for keys in kernel.round_keys.as_chunks::<4>().0 {
+    for keys in round_keys.as_chunks::<4>().0 {
         round!(keys[0], 0, 1, 2, 3);
         round!(keys[1], 1, 2, 3, 0);
         between(step);

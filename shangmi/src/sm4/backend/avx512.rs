@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 use aead::inout::InOutBuf;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{Counter, Hash, Kernel, KeyStream, clmul, has_features, next_counter};
+use super::{Counter, Hash, Kernel, KeyStream, avx2, clmul, has_features, next_counter};
 use crate::sm4::{affine, schedule};
 
 const BLOCKS: usize = 64;
@@ -38,6 +38,12 @@ impl Kernel for Avx512 {
     fn key_stream(&self, counter: &Counter, out: &mut KeyStream) {
         // SAFETY: as in new; out is BATCH bytes long.
         unsafe { key_stream(self, counter, out) }
+    }
+
+    fn short_key_stream(&self, counter: &Counter, out: &mut KeyStream) -> usize {
+        // SAFETY: as in new.
+        unsafe { short_key_stream(self, counter, out) }
+        super::SHORT_BLOCKS
     }
 
     fn apply(&self, counter: &mut Counter, data: InOutBuf<'_, '_, u8>) {
@@ -115,6 +121,16 @@ fn key_stream(kernel: &Avx512, counter: &Counter, out: &mut KeyStream) {
     }
 }
 
+/// 32 blocks in registers of half the width, which a Zen 4 does in half the time.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
+fn short_key_stream(kernel: &Avx512, counter: &Counter, out: &mut KeyStream) {
+    let stream = avx2::encrypt_counters(&kernel.round_keys, counter, |_| {});
+    for (place, blocks) in out.as_chunks_mut::<32>().0.iter_mut().zip(stream) {
+        // SAFETY: place has 32 bytes.
+        unsafe { _mm256_storeu_si256(place.as_mut_ptr().cast(), blocks) };
+    }
+}
+
 /// # Safety
 /// `input` and `output` are valid for BATCH bytes, the same or apart.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
@@ -140,8 +156,8 @@ unsafe fn apply_batch_and_hash(
     let stream = encrypt_counters(kernel, counter, |step| {
         // SAFETY: step is below 16, and previous and powers have 16 times 64 bytes.
         unsafe {
-            let data = _mm512_loadu_si512(previous.add(64 * step).cast());
-            let powers = _mm512_load_si512(kernel.powers.as_ptr().byte_add(64 * step).cast());
+            let data = _mm512_loadu_si512(previous.add(step.wrapping_mul(64)).cast());
+            let powers = _mm512_load_si512(kernel.powers.as_ptr().byte_add(step.wrapping_mul(64)).cast());
             sums.add(_mm512_xor_si512(reverse_bytes(data), state), powers);
         }
         state = _mm512_setzero_si512();
@@ -282,8 +298,7 @@ fn load_counters(counter: &Counter) -> [__m512i; 16] {
     let first = _mm512_set1_epi32(i32::from_be_bytes([c0, c1, c2, c3]));
     let order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
     // Bytes of like significance together, the most significant first.
-    let gather =
-        _mm512_broadcast_i32x4(_mm_set_epi8(12, 8, 4, 0, 13, 9, 5, 1, 14, 10, 6, 2, 15, 11, 7, 3));
+    let gather = _mm512_broadcast_i32x4(_mm_set_epi8(12, 8, 4, 0, 13, 9, 5, 1, 14, 10, 6, 2, 15, 11, 7, 3));
     let v = [0, 16, 32, 48].map(|offset| {
         let counters = _mm512_add_epi32(_mm512_add_epi32(first, _mm512_set1_epi32(offset)), order);
         _mm512_gf2p8affine_epi64_epi8::<0>(_mm512_shuffle_epi8(counters, gather), to_aes)

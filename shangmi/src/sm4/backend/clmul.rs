@@ -27,6 +27,7 @@ pub(super) fn fill_powers(powers: &mut [u128], key: u128) {
 
 #[inline]
 #[target_feature(enable = "sse4.1")]
+#[allow(clippy::cast_possible_truncation)] // halves
 pub(super) fn load(x: u128) -> __m128i {
     let [low, high] = [x, x >> 64].map(|half| (half & u128::from(u64::MAX)) as i64);
     _mm_set_epi64x(high, low)

@@ -5,7 +5,7 @@ use aead::inout::InOutBuf;
 use subtle::ConstantTimeEq;
 use zeroize::optimization_barrier;
 
-use super::{Counter, Hash, Kernel, KeyStream, MAX_BLOCKS, next_counter};
+use super::{Counter, Hash, Kernel, KeyStream, MAX_BLOCKS, SHORT_BLOCKS, next_counter};
 
 /// Encrypts and returns the tag.
 #[inline]
@@ -16,14 +16,14 @@ pub(super) fn seal<K: Kernel>(
     data: InOutBuf<'_, '_, u8>,
 ) -> [u8; 16] {
     let length = data.len();
-    let (mut stream, mask, mut counter) = first_batch(kernel, nonce);
+    let (mut stream, mask, mut counter) = first_batch(kernel, nonce, length);
     let (mut head, rest) = split_head::<K>(data);
     add_stream(&mut head, stream.get(16..).unwrap_or_default());
     let mut hash = [0; 16];
-    hash_padded(kernel, &mut hash, associated_data);
     if rest.is_empty() {
-        hash_end(kernel, &mut hash, head.get_out(), associated_data.len(), length);
+        hash_all(kernel, &mut hash, associated_data, head.get_out());
     } else {
+        hash_padded(kernel, &mut hash, associated_data);
         // The head is whole blocks when something follows it.
         kernel.hash(&mut hash, head.get_out());
         let (body, mut tail) = split_body::<K>(rest);
@@ -50,10 +50,9 @@ pub(super) fn open<K: Kernel>(
     tag: &[u8; 16],
 ) -> bool {
     let length = data.len();
-    let (mut stream, mask, mut counter) = first_batch(kernel, nonce);
+    let (mut stream, mask, mut counter) = first_batch(kernel, nonce, length);
     let mut hash = [0; 16];
-    hash_padded(kernel, &mut hash, associated_data);
-    hash_end(kernel, &mut hash, data.get_in(), associated_data.len(), length);
+    hash_all(kernel, &mut hash, associated_data, data.get_in());
     let authentic: bool = sum(&hash, &mask).ct_eq(tag).into();
     if authentic {
         let (mut head, rest) = split_head::<K>(data);
@@ -73,13 +72,18 @@ pub(super) fn open<K: Kernel>(
 
 /// Key stream from the counter block `nonce ‖ 1` on, its first block (the tag's mask), and the counter after it.
 #[inline(always)]
-fn first_batch<K: Kernel>(kernel: &K, nonce: &[u8; 12]) -> (KeyStream, [u8; 16], Counter) {
+fn first_batch<K: Kernel>(kernel: &K, nonce: &[u8; 12], length: usize) -> (KeyStream, [u8; 16], Counter) {
     let [n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10, n11] = *nonce;
     let first = [n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10, n11, 0, 0, 0, 1];
     let mut stream = [0; 16 * MAX_BLOCKS];
-    kernel.key_stream(&first, &mut stream);
+    let blocks = if length <= 16 * (SHORT_BLOCKS - 1) {
+        kernel.short_key_stream(&first, &mut stream)
+    } else {
+        kernel.key_stream(&first, &mut stream);
+        K::BLOCKS
+    };
     let mask = stream.first_chunk::<16>().copied().unwrap_or_default();
-    (stream, mask, next_counter(&first, K::BLOCKS))
+    (stream, mask, next_counter(&first, blocks))
 }
 
 /// What the first batch covers beside the mask, and the rest.
@@ -117,16 +121,45 @@ fn hash_padded<K: Kernel>(kernel: &K, hash: &mut Hash, data: &[u8]) {
     }
 }
 
+/// Associated data, message and the block of lengths: of a short message in one piece, which takes one reduction.
+#[inline(always)]
+fn hash_all<K: Kernel>(kernel: &K, hash: &mut Hash, associated_data: &[u8], message: &[u8]) {
+    let blocks = associated_data.len().div_ceil(16).saturating_add(message.len().div_ceil(16));
+    if blocks >= SHORT_BLOCKS {
+        hash_padded(kernel, hash, associated_data);
+        return hash_end(kernel, hash, message, associated_data.len(), message.len());
+    }
+    let mut text = [[0; 16]; SHORT_BLOCKS];
+    let (first, rest) = text.split_at_mut(associated_data.len().div_ceil(16));
+    let (second, rest) = rest.split_at_mut(message.len().div_ceil(16));
+    for (place, data) in [(first, associated_data), (second, message)] {
+        if let Some(place) = place.as_flattened_mut().get_mut(..data.len()) {
+            place.copy_from_slice(data);
+        }
+    }
+    if let Some(last) = rest.first_mut() {
+        *last = lengths(associated_data.len(), message.len());
+    }
+    let whole = text.get(..blocks.saturating_add(1)).unwrap_or_default();
+    kernel.hash(hash, whole.as_flattened());
+}
+
+/// The block of lengths, in bits.
+#[inline(always)]
+fn lengths(associated_data: usize, message: usize) -> [u8; 16] {
+    let mut block = [0; 16];
+    for (place, bytes) in block.as_chunks_mut::<8>().0.iter_mut().zip([associated_data, message]) {
+        // A usize has at most 64 bits, and check_lengths keeps both numbers far below 2⁶¹.
+        *place = (bytes as u64).wrapping_mul(8).to_be_bytes();
+    }
+    block
+}
+
 /// [`hash_padded`], then the block of lengths.
 #[inline(always)]
 fn hash_end<K: Kernel>(kernel: &K, hash: &mut Hash, data: &[u8], associated_data: usize, message: usize) {
-    // A usize has at most 64 bits, and check_lengths keeps both numbers far below 2⁶¹.
-    let bits = |bytes: usize| (bytes as u64).wrapping_mul(8).to_be_bytes();
-    let mut end = [[0; 16]; 2];
+    let mut end = [[0; 16], lengths(associated_data, message)];
     let [last, lengths] = &mut end;
-    for (place, bytes) in lengths.as_chunks_mut::<8>().0.iter_mut().zip([associated_data, message]) {
-        *place = bits(bytes);
-    }
     let (whole, part) = split_blocks(data);
     if !whole.is_empty() {
         kernel.hash(hash, whole);

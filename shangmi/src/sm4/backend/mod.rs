@@ -209,6 +209,9 @@ type KeyStream = [u8; 16 * MAX_BLOCKS];
 /// Blocks of the widest kernel.
 const MAX_BLOCKS: usize = 64;
 
+/// Blocks of a short message with the tag's mask: the wide kernels have a quicker way for those.
+const SHORT_BLOCKS: usize = 32;
+
 /// What GCM needs of a processor, for one key.
 trait Kernel {
     /// Blocks made at once, at most [`MAX_BLOCKS`].
@@ -219,6 +222,12 @@ trait Kernel {
 
     /// Writes `BLOCKS` blocks of key stream, the first from `counter` itself.
     fn key_stream(&self, counter: &Counter, out: &mut KeyStream);
+
+    /// [`Kernel::key_stream`] of fewer blocks in less time; returns how many, at least [`SHORT_BLOCKS`] or `BLOCKS`.
+    fn short_key_stream(&self, counter: &Counter, out: &mut KeyStream) -> usize {
+        self.key_stream(counter, out);
+        Self::BLOCKS
+    }
 
     /// Adds the key stream from `counter` on; `data` is a multiple of `BLOCKS` blocks; `counter` moves on.
     fn apply(&self, counter: &mut Counter, data: InOutBuf<'_, '_, u8>);
@@ -238,3 +247,6 @@ fn next_counter(counter: &Counter, blocks: usize) -> Counter {
     let [n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10, n11] = nonce;
     [n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10, n11, a, b, c, d]
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,7 +193,7 @@ impl Plane for u32 {
     fn pack(words: &[[u8; 4]; MAX_BLOCKS]) -> [Self; 8] {
         let mut planes = [0; 8];
         for (plane, word) in planes.iter_mut().zip(words) {
-            *plane = u32::from_le_bytes(*word);
+            *plane = Self::from_le_bytes(*word);
         }
         transpose(&mut planes);
         planes
@@ -601,7 +601,8 @@ mod tests {
     fn carryless_products_of_32_and_64_bits_are_the_schoolbooks() {
         let (mut a, mut b) = (u64::MAX, u64::MAX);
         for i in 0..200u64 {
-            let school = (0..64).fold(0, |sum, bit| sum ^ (u128::from(b) << bit) * u128::from(a >> bit & 1));
+            let school =
+                (0..64).fold(0, |sum, bit| sum ^ ((u128::from(b) << bit) * u128::from(a >> bit & 1)));
             assert_eq!(soft_ghash_32::carryless(a, b), school);
             assert_eq!(soft_ghash::carryless_for_tests(a, b), school);
             a = a.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ i;
