@@ -36,7 +36,7 @@ pub(super) fn seal<K: Kernel>(
         }
         hash_end(kernel, &mut hash, tail.get_out(), associated_data.len(), length);
     }
-    wipe(&mut stream);
+    wipe(&mut stream, length);
     sum(&hash, &mask)
 }
 
@@ -66,7 +66,7 @@ pub(super) fn open<K: Kernel>(
             add_stream(&mut tail, &stream);
         }
     }
-    wipe(&mut stream);
+    wipe(&mut stream, length);
     authentic
 }
 
@@ -192,8 +192,12 @@ fn sum(a: &[u8; 16], b: &[u8; 16]) -> [u8; 16] {
     (u128::from_ne_bytes(*a) ^ u128::from_ne_bytes(*b)).to_ne_bytes()
 }
 
+/// Zeros what a message of `length` bytes has used.
 #[inline(always)]
-fn wipe(stream: &mut KeyStream) {
-    stream.fill(0);
+fn wipe(stream: &mut KeyStream, length: usize) {
+    let used = if length <= 16 * (SHORT_BLOCKS - 1) { 16 * SHORT_BLOCKS } else { stream.len() };
+    if let Some(used) = stream.get_mut(..used) {
+        used.fill(0);
+    }
     optimization_barrier(stream);
 }
