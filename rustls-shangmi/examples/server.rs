@@ -8,8 +8,8 @@
 use std::{
     env,
     error::Error,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    io::{self, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
 };
 
 use rustls::{
@@ -43,8 +43,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address)?;
     println!("listening {}", listener.local_addr()?);
     for socket in listener.incoming() {
-        if let Err(error) = serve(&server, socket?) {
+        let mut socket = socket?;
+        if let Err(error) = serve(&server, &mut socket) {
             println!("refused {error}");
+            // Closing while bytes wait unread would reset the connection, and with it the alert.
+            let _ = socket.shutdown(Shutdown::Write);
+            let _ = io::copy(&mut socket, &mut io::sink());
         }
     }
     Ok(())
@@ -54,17 +58,17 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, Box<dyn Erro
     Ok(CertificateDer::pem_file_iter(path)?.collect::<Result<_, _>>()?)
 }
 
-fn serve(server: &Server, mut socket: TcpStream) -> Result<(), Box<dyn Error>> {
+fn serve(server: &Server, socket: &mut TcpStream) -> Result<(), Box<dyn Error>> {
     let mut acceptor = Acceptor::default();
     let accepted = loop {
-        if acceptor.read_tls(&mut socket)? == 0 {
+        if acceptor.read_tls(socket)? == 0 {
             return Err("no ClientHello".into());
         }
         match acceptor.accept() {
             Ok(Some(accepted)) => break accepted,
             Ok(None) => {}
             Err((error, mut alert)) => {
-                alert.write_all(&mut socket)?;
+                alert.write_all(socket)?;
                 return Err(error.into());
             }
         }
@@ -72,12 +76,12 @@ fn serve(server: &Server, mut socket: TcpStream) -> Result<(), Box<dyn Error>> {
     let mut connection = match server.accept(accepted) {
         Ok(connection) => connection,
         Err(mut refused) => {
-            refused.write_alert(&mut socket)?;
+            refused.write_alert(socket)?;
             return Err(refused.into());
         }
     };
     while connection.is_handshaking() {
-        connection.complete_io(&mut socket)?;
+        connection.complete_io(socket)?;
     }
     let checked = server.check(&connection)?;
     let kind = if checked.is_resumed() { "resumed" } else { "full" };
