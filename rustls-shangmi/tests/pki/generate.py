@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the certificates and keys beside it, by the `openssl` command (3.0 or later), valid for a hundred years:
+"""Writes the certificates and keys beside it, by the `openssl` command (3.0 or later), valid for a hundred years but for one that ends after ten days:
 NAME.pem (a chain without its root; a root alone) and NAME.key (PKCS #8) for who presents one. Test material only."""
 
 import subprocess
@@ -18,6 +18,7 @@ CERTIFICATES = {
     "ca": ("sm2", "Province", "root", CA),
     "device_1": ("sm2", "Device", "ca", DEVICE.format("01")),
     "device_2": ("sm2", "Device", "ca", DEVICE.format("02")),
+    "device_that_expires": ("sm2", "Device", "ca", DEVICE.format("01")),
     "gateway": ("sm2", "Gateway", "ca", GATEWAY),
     # a root of the same name, and one of another
     "look_alike_root": ("sm2", "Root", None, ROOT),
@@ -32,6 +33,7 @@ CERTIFICATES = {
     "standard_device": ("p256", "Device", "standard_ca", DEVICE.format("01")),
     "standard_gateway": ("p256", "Gateway", "standard_ca", GATEWAY),
 }
+DAYS = {"device_that_expires": 10}
 DISTID = "distid:1234567812345678"
 KEY = {"sm2": ("-algorithm", "SM2"), "p256": ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")}
 DIGEST = {"sm2": ("-sm3", "-sigopt", DISTID), "p256": ("-sha256",)}
@@ -51,7 +53,7 @@ def main():
             (at / "extensions").write_text(extensions)
             signer = ("-signkey", key) if issuer is None else ("-CA", at / f"{issuer}.pem", "-CAkey", at / f"{issuer}.key")
             check = ("-vfyopt", DISTID) if algorithm == "sm2" else ()
-            openssl("x509", "-req", "-in", request, *signer, "-days", 36500, *DIGEST[algorithm], *check,
+            openssl("x509", "-req", "-in", request, *signer, "-days", DAYS.get(name, 36500), *DIGEST[algorithm], *check,
                     "-set_serial", serial, "-extfile", at / "extensions", "-out", certificate)
             if issuer is None:
                 (HERE / f"{name}.pem").write_text(certificate.read_text())

@@ -104,7 +104,7 @@ fn client_config(
 }
 
 #[test]
-fn a_certificate_verify_under_the_id_of_certificates() {
+fn a_certificate_verify_under_the_id_of_certificates_is_refused() {
     let clock = Clock::at(NOW);
     let config = client_config(provider(), &clock).with_client_cert_resolver(wrong_id("device_1"));
     let client = Client::from_config(Pairing::ShangMi, config, Arc::new(root("root"))).unwrap();
@@ -123,7 +123,7 @@ fn a_certificate_verify_under_the_id_of_certificates() {
 }
 
 #[test]
-fn certificates_that_have_expired_or_are_not_yet_valid() {
+fn certificates_that_have_expired_or_are_not_yet_valid_are_refused() {
     let server_at = |seconds| Server::new([shangmi_configuration(&options_at(&Clock::at(seconds)))]).unwrap();
     let client_at = |seconds| {
         let options = options_at(&Clock::at(seconds));
@@ -146,7 +146,7 @@ fn certificates_that_have_expired_or_are_not_yet_valid() {
 }
 
 #[test]
-fn another_root() {
+fn a_chain_to_another_root_is_refused() {
     let other =
         |name: &str| Client::shangmi(root(name), chain("device_1"), key("device_1"), &options()).unwrap();
     let (error, alert) = refused_by_client(handshake(&other("other_root"), &shangmi_server()));
@@ -159,7 +159,7 @@ fn another_root() {
 }
 
 #[test]
-fn a_ca_that_only_looks_like_the_roots() {
+fn a_ca_that_only_looks_like_the_roots_is_refused() {
     let forged = ChainError::Certificate(webpki::Error::InvalidSignatureForPublicKey);
     let client = shangmi_client("device_of_look_alike");
     let (error, alert) = refused_by_server(handshake(&client, &shangmi_server()));
@@ -172,14 +172,14 @@ fn a_ca_that_only_looks_like_the_roots() {
 }
 
 #[test]
-fn an_issuer_without_the_ca_bit() {
+fn an_issuer_without_the_ca_bit_is_refused() {
     let client = shangmi_client("device_of_ca_without_ca_bit");
     let (error, _) = refused_by_server(handshake(&client, &shangmi_server()));
     assert_eq!(chain_error(&error), &ChainError::Certificate(webpki::Error::EndEntityUsedAsCa));
 }
 
 #[test]
-fn another_name_and_another_device() {
+fn another_name_and_another_devices_certificate_are_refused() {
     let (client, server) = (shangmi_client("device_2"), shangmi_server());
     let other = client.connect(ServerName::try_from("other.example").unwrap()).unwrap();
     let (error, alert) = refused_by_client(connect(other, &server));
@@ -194,7 +194,7 @@ fn another_name_and_another_device() {
 }
 
 #[test]
-fn a_certificate_for_the_other_end() {
+fn a_certificate_for_the_other_end_is_refused() {
     use webpki::Error as Webpki;
     let client = Client::shangmi(root("root"), chain("gateway"), key("gateway"), &options()).unwrap();
     let (error, _) = refused_by_server(handshake(&client, &shangmi_server()));
@@ -203,7 +203,7 @@ fn a_certificate_for_the_other_end() {
 }
 
 #[test]
-fn a_client_without_a_certificate() {
+fn a_client_without_a_certificate_is_refused() {
     let config = client_config(provider(), &Clock::at(NOW)).with_no_client_auth();
     let client = Client::from_config(Pairing::ShangMi, config, Arc::new(root("root"))).unwrap();
     let refused = handshake(&client, &shangmi_server()).unwrap_err();
@@ -217,7 +217,7 @@ fn a_client_without_a_certificate() {
 }
 
 #[test]
-fn a_key_that_is_not_the_certificates_or_not_of_the_curve() {
+fn a_key_that_is_not_the_certificates_or_not_of_the_curve_is_refused() {
     let build = |with| Client::shangmi(root("root"), chain("device_1"), key(with), &options()).unwrap_err();
     assert!(matches!(build("device_2"), Error::Tls(rustls::Error::InconsistentKeys(_))));
     assert!(matches!(build("standard_device"), Error::Tls(rustls::Error::General(_))));
@@ -225,7 +225,7 @@ fn a_key_that_is_not_the_certificates_or_not_of_the_curve() {
 }
 
 #[test]
-fn a_pairing_that_is_not_served() {
+fn a_pairing_that_is_not_served_is_refused() {
     let refused = handshake(&standard_client(), &shangmi_server()).unwrap_err();
     let alert = told(AlertDescription::HandshakeFailure);
     assert_eq!(
@@ -253,7 +253,7 @@ fn mixed_providers() -> [CryptoProvider; 3] {
 }
 
 #[test]
-fn a_mixed_offer() {
+fn a_mixed_offer_is_refused() {
     for mixed in mixed_providers() {
         let config = client_config(mixed, &Clock::at(NOW)).with_no_client_auth();
         let connection = ClientConnection::new(Arc::new(config), gateway()).unwrap();
@@ -271,7 +271,7 @@ fn a_mixed_offer() {
 }
 
 #[test]
-fn a_mixed_handshake_between_ends_of_rustls_alone() {
+fn a_mixed_handshake_between_ends_of_rustls_alone_fails_the_check() {
     for mixed in mixed_providers() {
         let clock = Clock::at(NOW);
         let (chain_of, key_of) = (chain("device_1"), key("device_1"));
@@ -295,7 +295,7 @@ fn a_mixed_handshake_between_ends_of_rustls_alone() {
 }
 
 #[test]
-fn a_handshake_of_the_other_pairing() {
+fn a_handshake_of_the_other_pairing_or_unfinished_fails_the_check() {
     let standard = standard_client();
     let ends = handshake(&standard, &both_server()).unwrap();
     let (expected, negotiated) = (Pairing::ShangMi, Pairing::Standard);
@@ -307,7 +307,7 @@ fn a_handshake_of_the_other_pairing() {
 }
 
 #[test]
-fn a_configuration_of_both_pairings_or_with_early_data_or_without_client_certificates() {
+fn a_configuration_of_both_pairings_or_with_early_data_or_without_client_certificates_is_refused() {
     let clock = Clock::at(NOW);
     let server_config = |provider: CryptoProvider| {
         ServerConfig::builder_with_details(Arc::new(provider), Arc::new(clock.clone()))
@@ -345,7 +345,7 @@ fn a_configuration_of_both_pairings_or_with_early_data_or_without_client_certifi
 }
 
 #[test]
-fn early_data_of_a_client_that_would_send_it() {
+fn a_client_that_would_send_early_data_finds_no_room_for_it() {
     let server = shangmi_server();
     let (chain_of, key_of) = (chain("device_1"), key("device_1"));
     let config = client_config(provider(), &Clock::at(NOW)).with_client_auth_cert(chain_of, key_of);
@@ -363,14 +363,14 @@ fn early_data_of_a_client_that_would_send_it() {
 }
 
 #[test]
-fn two_configurations_of_one_pairing_or_none() {
+fn two_configurations_of_one_pairing_or_none_are_refused() {
     let twice = [shangmi_configuration(&options()), shangmi_configuration(&options())];
     assert_eq!(Server::new(twice).map(drop), Err(Error::Configurations));
     assert_eq!(Server::new([]).map(drop), Err(Error::Configurations));
 }
 
 #[test]
-fn a_client_of_tls_1_2() {
+fn a_client_of_tls_1_2_is_refused() {
     let mut acceptor = Acceptor::default();
     acceptor.read_tls(&mut &tls_1_2_client_hello()[..]).unwrap();
     let accepted = acceptor.accept().map_err(|_| "a ClientHello").unwrap().unwrap();
@@ -400,7 +400,7 @@ fn tls_1_2_client_hello() -> Vec<u8> {
 }
 
 #[test]
-fn a_certificate_of_no_known_key() {
+fn a_certificates_key_tells_its_pairing() {
     assert_eq!(Pairing::of_certificate(&CertificateDer::from(vec![0x30, 0])), None);
     assert_eq!(Pairing::of_certificate(&chain("device_1")[0]), Some(Pairing::ShangMi));
     assert_eq!(Pairing::of_certificate(&chain("standard_device")[0]), Some(Pairing::Standard));
