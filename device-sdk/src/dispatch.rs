@@ -90,7 +90,7 @@ impl<S: Storage, C: Clock, E: Entropy> Session<'_, S, C, E> {
             Message::BatchRoot(message) => self.on_batch_root(message),
             #[cfg(not(feature = "bls"))]
             Message::BatchRoot(_) => Err(Refusal::new(NackCode::Unsupported)),
-            Message::TrustUpdate(_) | Message::OtaOffer(_) | Message::OtaChunk(_) => {
+            Message::Sealed(_) | Message::TrustUpdate(_) | Message::OtaOffer(_) | Message::OtaChunk(_) => {
                 Err(Refusal::new(NackCode::Unsupported))
             }
             // Frames that only a pile sends.

@@ -38,6 +38,7 @@ pub(crate) fn write_fields(out: &mut String, message: &Message<'_>) {
         AuthAck { sid a }
         AuthFinal { sid level transaction block }
         AuthRevoke { sid cause grace_wh }
+        Sealed { sid suite body }
         CreditUpdate { sid suite body tag }
         ChargeStatus { sid wh minutes }
         ChargeEnd { sid wh minutes cause meter signature }

@@ -399,7 +399,7 @@ impl Session {
             Message::Nack(nack) => self.nacked(&nack),
             Message::BatchSig(signature) => cosign::batch_sig(gateway, device, &signature),
             Message::LeafReq(request) => cosign::leaf_req(gateway, device, &request),
-            Message::FaultClaim(_) | Message::OtaReq(_) | Message::OtaStatus(_) => {
+            Message::Sealed(_) | Message::FaultClaim(_) | Message::OtaReq(_) | Message::OtaStatus(_) => {
                 Handled::refused(frame_type, NackCode::Unsupported)
             }
             _ => Handled::refused(frame_type, NackCode::Unexpected),

@@ -25,6 +25,7 @@ TABLE = {
     0x15: ("AUTH_ACK", "sid:b16 a:b32"),
     0x16: ("AUTH_FINAL", "sid:b16 level:u8 transaction:b32 block:u64"),
     0x17: ("AUTH_REVOKE", "sid:b16 cause:u8 grace_wh:u32"),
+    0x18: ("SEALED", "sid:b16 suite:u8 body:bytes486"),
     0x20: ("CREDIT_UPDATE", SEALED),
     0x21: ("CHARGE_STATUS", "sid:b16 wh:u32 minutes:u16"),
     0x22: ("CHARGE_END", "sid:b16 wh:u32 minutes:u16 cause:u8 meter:bytes4096? signature:b64"),

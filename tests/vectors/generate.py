@@ -303,7 +303,7 @@ def message_tables():
 
 def frame_vectors(scenario):
     tables = message_tables()
-    assert len(tables) == 33
+    assert len(tables) == 34
     frames = []
     for name, (code, fields) in tables.items():
         values = example_values(scenario, name, fields)
@@ -363,6 +363,7 @@ def known_values(scenario):
         "BATCH_ROOT": {"group": s.group, "epoch": s.epoch, "leaf": s.index, "n": 3},
         "BATCH_SIG": {"group": s.group, "epoch": s.epoch},
         "LEAF_REQ": {"group": s.group, "epoch": s.epoch},
+        "SEALED": {"suite": 1},
         "SET_POLICY": {**s.policy, "total_len": len(s.tariff), "offset": 0, "chunk": s.tariff},
         "POLICY_ACK": policy_ack,
         "TRUST_UPDATE": s.trust_update,

@@ -5,8 +5,10 @@ use crate::{
     tlv::{Writer, fields},
 };
 
-/// Suite of a body in plain; 1 (SM4-GCM) is reserved.
+/// Suite of a body in plain.
 pub const SUITE_PLAIN: u8 = 0;
+/// Suite of a body sealed by SM4-GCM (§4.5).
+pub const SUITE_SM4_GCM: u8 = 1;
 
 fields! {
     /// Body of AUTH_GRANT: the credit.

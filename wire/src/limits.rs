@@ -15,6 +15,10 @@ pub const GROUP_INDICES_MAX: u8 = 224;
 pub const VERSIONS_BYTES_MAX: usize = 8;
 /// `body` of AUTH_GRANT, AUTH_DENY and CREDIT_UPDATE, bytes.
 pub const BODY_BYTES_MAX: usize = 64;
+/// What sealing adds to a body: its number before, the AEAD's tag behind, bytes (§4.5).
+pub const SEAL_OVERHEAD_BYTES: usize = 20;
+/// `body` of SEALED, bytes: with the whole of OTA_CHUNK inside, SEALED's payload is the smallest `max_payload`.
+pub const SEALED_BODY_BYTES_MAX: usize = 486;
 /// `meter` of CHARGE_END, bytes.
 pub const METER_BYTES_MAX: usize = 4_096;
 /// `path` of BATCH_ROOT, bytes.

@@ -73,6 +73,7 @@ mod ota_offer;
 mod ota_req;
 mod ota_status;
 mod policy_ack;
+mod sealed;
 mod set_policy;
 mod telem_ack;
 mod telem_checkpoint;
@@ -180,6 +181,7 @@ messages! { for<'a>
     0x15 "AUTH_ACK" auth_ack::AuthAck;
     0x16 "AUTH_FINAL" auth_final::AuthFinal;
     0x17 "AUTH_REVOKE" auth_revoke::AuthRevoke;
+    0x18 "SEALED" sealed::Sealed<'a>;
     0x20 "CREDIT_UPDATE" credit_update::CreditUpdate<'a>;
     0x21 "CHARGE_STATUS" charge_status::ChargeStatus;
     0x22 "CHARGE_END" charge_end::ChargeEnd<'a>;

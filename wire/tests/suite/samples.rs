@@ -45,6 +45,7 @@ samples! {
     AuthAck { sid, a }
     AuthFinal { sid, level, transaction, block }
     AuthRevoke { sid, cause, grace_wh }
+    Sealed { sid, suite, body[limits::SEALED_BODY_BYTES_MAX, 1] }
     CreditUpdate { sid, suite, body[limits::BODY_BYTES_MAX, 1], tag }
     ChargeStatus { sid, wh, minutes }
     ChargeEnd { sid, wh, minutes, cause, meter[limits::METER_BYTES_MAX, 1], signature }
