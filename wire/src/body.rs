@@ -1,4 +1,4 @@
-//! What stands in `body` of AUTH_GRANT, AUTH_DENY and CREDIT_UPDATE under suite 0 (§4.2): itself a TLV sequence, without a frame.
+//! What stands in `body` of AUTH_GRANT, AUTH_DENY and CREDIT_UPDATE, under suite 1 sealed (§4.2): itself a TLV sequence, without a frame.
 
 use crate::{
     error::{DecodeError, EncodeError},

@@ -40,6 +40,7 @@ mod error;
 pub mod frame;
 pub mod limits;
 pub mod message;
+pub mod sealed;
 pub mod session_keys;
 pub mod statement;
 pub mod tariff;

@@ -17,6 +17,8 @@ pub const VERSIONS_BYTES_MAX: usize = 8;
 pub const BODY_BYTES_MAX: usize = 64;
 /// What sealing adds to a body: its number before, the AEAD's tag behind, bytes (§4.5).
 pub const SEAL_OVERHEAD_BYTES: usize = 20;
+/// Numbers that one end uses for the bodies it seals under one ticket, from 0.
+pub const SEALED_BODIES_MAX: u32 = 1 << 24;
 /// `body` of SEALED, bytes: with the whole of OTA_CHUNK inside, SEALED's payload is the smallest `max_payload`.
 pub const SEALED_BODY_BYTES_MAX: usize = 486;
 /// `meter` of CHARGE_END, bytes.

@@ -56,13 +56,23 @@ impl SessionKeys {
         &self.k
     }
 
-    /// Key of what the gateway encrypts; suite 1 is reserved.
+    /// What the keys of suite 1 come from: K_enc gateway ‖ K_enc pile (§4.5).
+    #[must_use]
+    pub fn enc_secret(&self) -> Zeroizing<[u8; 32]> {
+        let mut secret = Zeroizing::new([0; 32]);
+        for (to, from) in secret.iter_mut().zip(self.enc_gateway.iter().chain(&self.enc_pile)) {
+            *to = *from;
+        }
+        secret
+    }
+
+    /// First half of [`Self::enc_secret`].
     #[must_use]
     pub const fn enc_gateway(&self) -> &[u8; 16] {
         &self.enc_gateway
     }
 
-    /// Key of what the pile encrypts; suite 1 is reserved.
+    /// Second half of [`Self::enc_secret`].
     #[must_use]
     pub const fn enc_pile(&self) -> &[u8; 16] {
         &self.enc_pile

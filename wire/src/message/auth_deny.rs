@@ -5,9 +5,9 @@ message! {
     for<'a> AuthDeny<'a> {
         /// The ticket answered.
         1 sid: Sid;
-        /// How `body` is protected; 0 = plain.
+        /// How `body` is protected: [`SUITE_PLAIN`](crate::body::SUITE_PLAIN) or [`SUITE_SM4_GCM`](crate::body::SUITE_SM4_GCM).
         2 suite: u8;
-        /// Under suite 0 a [`Deny`](crate::body::Deny).
+        /// A [`Deny`](crate::body::Deny), under suite 1 as a [`SealedBody`](crate::sealed::SealedBody).
         3 body: &'a [u8], max BODY_BYTES_MAX;
         /// [`SessionKeys::tag`](crate::session_keys::SessionKeys::tag).
         4 tag: Hash;

@@ -7,7 +7,7 @@ message! {
         1 versions: &'a [u8], max VERSIONS_BYTES_MAX;
         /// Must be the certificate's.
         2 device_id: DeviceId;
-        /// Feature bits the pile offers.
+        /// Feature bits the pile offers: [`FEATURE_SEALED_BODIES`](crate::sealed::FEATURE_SEALED_BODIES).
         3 features: u32;
         /// Largest payload the pile receives, bytes.
         4 max_payload: u16;

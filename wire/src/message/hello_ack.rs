@@ -3,7 +3,7 @@ message! {
     for<'a> HelloAck {
         /// The version both speak from now on.
         1 version: u8;
-        /// Feature bits in use.
+        /// Feature bits in use, of those the pile offered.
         2 features: u32;
         /// Largest payload the gateway receives, bytes.
         3 max_payload: u16;

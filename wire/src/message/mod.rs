@@ -18,6 +18,12 @@ pub trait Body<'a>: Sized {
     /// # Errors
     /// `out` is too short, or a byte string has a length that its field may not have.
     fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError>;
+
+    /// Writes the payload alone to the start of `out`, as SEALED carries it; returns its length, bytes.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    fn encode_payload(&self, out: &mut [u8]) -> Result<usize, EncodeError>;
 }
 
 /// Declares a message: its struct, as [`fields!`] does, and its [`Body`].
@@ -40,6 +46,12 @@ macro_rules! message {
 
             fn encode(&self, out: &mut [u8]) -> Result<usize, $crate::EncodeError> {
                 $crate::frame::write(out, Self::TYPE.code(), |writer| self.put_fields(writer))
+            }
+
+            fn encode_payload(&self, out: &mut [u8]) -> Result<usize, $crate::EncodeError> {
+                let mut writer = $crate::tlv::Writer::new(out);
+                self.put_fields(&mut writer)?;
+                Ok(writer.written())
             }
         }
     };

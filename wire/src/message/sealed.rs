@@ -7,7 +7,7 @@ message! {
         1 sid: Sid;
         /// Never [`SUITE_PLAIN`](crate::body::SUITE_PLAIN).
         2 suite: u8;
-        /// A sealed body (§4.5) of `type u8 ‖ payload`.
+        /// A [`SealedBody`](crate::sealed::SealedBody) of `type u8 ‖ payload`.
         3 body: &'a [u8], max SEALED_BODY_BYTES_MAX;
     }
 }

@@ -6,6 +6,7 @@ mod digests;
 mod frames;
 mod properties;
 mod samples;
+mod sealed_bodies;
 mod session_keys;
 mod tariffs;
 mod telemetry;
