@@ -34,6 +34,7 @@ extern crate alloc;
 
 #[cfg(feature = "chain")]
 pub mod chain;
+mod declassify;
 mod error;
 pub mod kdf;
 pub mod session;

@@ -1,5 +1,6 @@
 //! SM2 signatures.
 
+use proptest::prelude::*;
 use shangmi::{
     Error,
     signature::{DEFAULT_ID, MAX_DER_LENGTH, Signature, SigningKey, TLS_ID, VerifyingKey},
@@ -17,6 +18,33 @@ fn openssls_signature_under_the_id_of_tls_is_accepted_under_that_id_only() {
     let signature = Signature::from_der(&bytes(vectors, "tls_signature")).unwrap();
     key.verifying_key().verify(TLS_ID, &message, &signature).unwrap();
     assert_eq!(key.verifying_key().verify(DEFAULT_ID, &message, &signature), Err(Error::InvalidSignature));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Key, hash, nonce and arithmetic at once: RFC 6979 leaves nothing to choice.
+    #[test]
+    fn signatures_are_those_of_rustcrypto(
+        number: [u8; 32], id in "[ -~]{0,40}", message in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        use sm2::{SecretKey, dsa, dsa::signature::Signer};
+        let mut number = number;
+        number[0] &= 0x7f;
+        let expected = dsa::SigningKey::new(&id, &SecretKey::from_slice(&number).unwrap()).unwrap().sign(&message);
+        let found = SigningKey::from_bytes(&number).unwrap().sign(&id, &message).unwrap();
+        prop_assert_eq!(found.to_bytes(), <[u8; 64]>::from(expected.to_bytes()));
+    }
+}
+
+#[test]
+fn an_id_of_8192_bytes_is_too_long_to_sign_under() {
+    let key = SigningKey::from_bytes(&[1; 32]).unwrap();
+    let signature = key.sign(&"i".repeat(8191), b"message").unwrap();
+    key.verifying_key().verify(&"i".repeat(8191), b"message", &signature).unwrap();
+    assert_eq!(key.sign(&"i".repeat(8192), b"message"), Err(Error::TooLong));
+    let longer = key.verifying_key().verify(&"i".repeat(8192), b"message", &signature);
+    assert_eq!(longer, Err(Error::InvalidSignature));
 }
 
 #[test]
