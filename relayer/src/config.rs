@@ -70,6 +70,20 @@ pub struct GatewayConfig {
     pub deadline_margin_blocks: u64,
     /// Granted and unfinished charges of one device.
     pub open_charges_per_device_max: u32,
+    /// Whether bodies are sealed end to end.
+    pub sealed_bodies: SealedBodies,
+}
+
+/// Whether bodies are sealed end to end (protocol §4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SealedBodies {
+    /// For piles that ask for it.
+    Offered,
+    /// Always: AUTH_RESP of other piles is refused.
+    Required,
+    /// Never, but for tickets that were answered so before.
+    Off,
 }
 
 /// `[limits]`.

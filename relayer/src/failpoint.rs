@@ -32,6 +32,10 @@ pub const ROUND_FAILPOINTS: [&str; 6] = [
     "root::after_close",
 ];
 
+/// Places around what is sealed: the last three are passed only where a grant is revoked.
+pub const SEALING_FAILPOINTS: [&str; 4] =
+    ["grant::sealed", "revoke::before_commit", "revoke::after_commit", "revoke::after_push"];
+
 /// Sends this process SIGKILL if the environment variable `CIP22_FAILPOINT` names this place, as `name` or, to do so
 /// only when it is passed for the K-th time, as `name=K`. Does nothing unless built with the feature `failpoints`.
 #[cfg(feature = "failpoints")]
@@ -49,7 +53,8 @@ pub fn failpoint(name: &str) {
     });
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    let listed = [&FAILPOINTS[..], &PRUNING_FAILPOINTS, &ROUND_FAILPOINTS].concat().contains(&name);
+    let listed = [&FAILPOINTS[..], &PRUNING_FAILPOINTS, &ROUND_FAILPOINTS, &SEALING_FAILPOINTS];
+    let listed = listed.concat().contains(&name);
     assert!(listed, "{name} is not in the list of failpoints");
     let Some((chosen, pass)) = &*ARMED else { return };
     if chosen == name && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *pass {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
+use crate::config::SealedBodies;
 use crate::directory::{Directory, Place};
 use crate::error::JournalError;
 use crate::gateway_key::{GatewayKey, SiteSecret};
@@ -22,6 +23,7 @@ use crate::journal::{Lsn, Record};
 use crate::pipeline::cosign::Desk;
 use crate::pipeline::frame_bytes;
 use crate::session::registry::{Limits as SessionLimits, Registry};
+use crate::session::sealed::Windows;
 use crate::state::State;
 use crate::view::{ChainView, Epoch};
 
@@ -38,6 +40,8 @@ pub struct Settings {
     pub deadline_margin_blocks: u64,
     /// Most granted and unfinished charges of a device.
     pub open_charges_per_device_max: usize,
+    /// Whether bodies are sealed end to end.
+    pub sealed_bodies: SealedBodies,
     /// A session without a byte for this long, or whose pile takes none for this long, is closed, ms.
     pub idle_timeout_ms: u64,
     /// Time for HELLO, ms.
@@ -84,6 +88,8 @@ pub struct Gateway {
     pub sessions: Registry,
     /// Roots that piles co-sign.
     pub cosign: Desk,
+    /// Numbers of what piles sealed.
+    pub windows: Windows,
     /// Cancelled when the gateway stops in good order.
     pub stop: CancellationToken,
     /// Cancelled when the journal failed: nothing may be answered any more.
@@ -141,6 +147,7 @@ impl Gateway {
         Self {
             sessions,
             cosign: Desk::default(),
+            windows: Windows::default(),
             settings: parts.settings,
             clock: parts.clock,
             key: parts.key,

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod net;
 pub mod pipeline;
 pub mod policy;
+pub mod seal;
 pub mod session;
 pub mod signers;
 pub mod state;

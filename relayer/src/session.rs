@@ -4,6 +4,7 @@ pub mod activity;
 pub mod allowance;
 pub mod outbox;
 pub mod registry;
+pub mod sealed;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cip22_wire::message::{Heartbeat, Hello, HelloAck, Nack};
+use cip22_wire::sealed::FEATURE_SEALED_BODIES;
 use cip22_wire::{DecodeError, DeviceId, FrameType, Hash, Message, NackCode, limits};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
@@ -22,6 +24,7 @@ use self::allowance::Verdict;
 use self::outbox::Outbox;
 use self::registry::{End, Entered};
 use crate::clock::SharedClock;
+use crate::config::SealedBodies;
 use crate::directory::Place;
 use crate::edge::link::{Binding, Link};
 use crate::failpoint::failpoint;
@@ -153,6 +156,8 @@ struct Greeted {
     epoch: u32,
     /// Roots that were offered in this session, of those still on offer.
     roots: Vec<Hash>,
+    /// Both sides agreed on sealed bodies.
+    seals: bool,
 }
 
 type InFlight = FuturesOrdered<futures_util::future::BoxFuture<'static, Option<Vec<Vec<u8>>>>>;
@@ -383,7 +388,10 @@ impl Session {
                 time_ms: gateway.clock.unix_ms(),
             })),
             Message::ChallengeReq(request) => challenge::handle(gateway, device, &request),
-            Message::AuthResp(response) => grant::handle(gateway, device, &response, payload),
+            Message::AuthResp(response) => {
+                let seals = self.greeted.as_ref().is_some_and(|greeted| greeted.seals);
+                grant::handle(gateway, device, &response, payload, seals)
+            }
             Message::AuthAck(ack) => charge::auth_ack(gateway, device, &ack),
             Message::ChargeStatus(status) => charge::status(gateway, device, &status),
             Message::ChargeEnd(end) => charge::end(gateway, device, &end),
@@ -399,7 +407,12 @@ impl Session {
             Message::Nack(nack) => self.nacked(&nack),
             Message::BatchSig(signature) => cosign::batch_sig(gateway, device, &signature),
             Message::LeafReq(request) => cosign::leaf_req(gateway, device, &request),
-            Message::Sealed(_) | Message::FaultClaim(_) | Message::OtaReq(_) | Message::OtaStatus(_) => {
+            Message::Sealed(frame) => match sealed::open(gateway, device, &frame) {
+                // Never SEALED again: only what a pile may seal comes out.
+                Ok((inside, payload)) => self.handle(inside, &payload),
+                Err(handled) => handled,
+            },
+            Message::FaultClaim(_) | Message::OtaReq(_) | Message::OtaStatus(_) => {
                 Handled::refused(frame_type, NackCode::Unsupported)
             }
             _ => Handled::refused(frame_type, NackCode::Unexpected),
@@ -434,9 +447,11 @@ impl Session {
         let resumed = hello
             .resume_token
             .is_some_and(|token| gateway.sessions.redeem_resume_token(&self.device_id, &token));
+        let seals = hello.features & FEATURE_SEALED_BODIES != 0
+            && gateway.settings.sealed_bodies != SealedBodies::Off;
         let ack = frame_bytes(&HelloAck {
             version: VERSION,
-            features: 0,
+            features: if seals { FEATURE_SEALED_BODIES } else { 0 },
             max_payload: gateway.settings.max_payload,
             heartbeat_interval_ms: gateway.settings.heartbeat_interval_ms,
             group: place.group,
@@ -449,6 +464,7 @@ impl Session {
             group = place.group,
             index = place.index,
             resumed,
+            seals,
             binding = self.binding.label(),
             "hello"
         );
@@ -462,6 +478,7 @@ impl Session {
             // EPOCH follows every HELLO_ACK, whatever the pile remembers: it signs nothing before.
             epoch: 0,
             roots: Vec::new(),
+            seals,
         });
         let mut replies = vec![ack];
         replies.extend(self.policy_frames());
@@ -551,11 +568,13 @@ impl Session {
 
 /// Tells a pile that has just connected what became of its grants, once that is durable.
 async fn news(gateway: Arc<Gateway>, device_id: DeviceId) {
+    let mut frames = revoke::frames_for(&gateway, &device_id);
+    frames.extend(acknowledge::finals_for(&gateway, &device_id));
+    // Not earlier: the state runs ahead of the disk, and what it comes to after the barrier is not behind it.
     if gateway.barrier().await.is_err() {
         return;
     }
-    let revoked = revoke::frames_for(&gateway, &device_id);
-    for frame in revoked.into_iter().chain(acknowledge::finals_for(&gateway, &device_id)) {
+    for frame in frames {
         gateway.push(&device_id, frame);
     }
 }

@@ -11,7 +11,7 @@ use crate::limits::{RETRY_AFTER_BLOCKS, SUBMISSION_TRIES_MAX};
 use crate::telemetry::battery::Batteries;
 use crate::view::Epoch;
 
-pub use self::grants::{DueRevocation, Revocation, answers_for};
+pub use self::grants::{DueRevocation, News, Revocation, answers_for};
 pub use self::message_state::MessageState;
 pub use self::prune::Retained;
 pub use self::reorganisation::RecordedHead;

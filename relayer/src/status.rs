@@ -39,6 +39,7 @@ impl Status {
     pub fn report(&self) -> Value {
         let view = self.gateway.view.borrow().clone();
         let announced = *self.gateway.announced().borrow();
+        let ciphers = shangmi::suite::detect();
         let state = self.gateway.state();
         let mut policy_acks: BTreeMap<u32, u64> = BTreeMap::new();
         for version in state.policy_acks.values() {
@@ -65,6 +66,10 @@ impl Status {
             })),
             "policy_acks": policy_acks,
             "sessions": self.gateway.session_count(),
+            "ciphers": json!({
+                "sm4_gcm": format!("{:?}", ciphers.sm4_gcm),
+                "aes_instructions": ciphers.aes_instructions,
+            }),
             "devices": self.devices(announced.map(|announced| announced.epoch.epoch)),
             "counts": state.counts,
             "statements_waiting": state.uncovered.len(),

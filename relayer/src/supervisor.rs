@@ -72,6 +72,13 @@ const QUEUE_ITEMS_MAX: usize = 1_024;
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     let metrics = PrometheusBuilder::new().install_recorder().map_err(ServeError::Metrics)?;
     let tls = Arc::new(tls::server_config(tls::Credentials::load(&SystemDisk, &config)?)?);
+    let ciphers = shangmi::suite::detect();
+    tracing::info!(
+        sm4_gcm = ?ciphers.sm4_gcm,
+        aes_instructions = ciphers.aes_instructions,
+        sealed_bodies = ?config.gateway.sealed_bodies,
+        "ciphers as this processor computes them"
+    );
     let mut end = End::new().map_err(ServeError::Signals)?;
     let mut daemon = Daemon::start(config).await?;
     let (status, http_listen) = daemon.serve_operators(metrics).await?;
@@ -444,6 +451,7 @@ pub fn settings(config: &Config, deployment: &Deployment) -> Settings {
         answer_window_blocks: config.gateway.answer_window_blocks,
         deadline_margin_blocks: config.gateway.deadline_margin_blocks,
         open_charges_per_device_max: config.gateway.open_charges_per_device_max as usize,
+        sealed_bodies: config.gateway.sealed_bodies,
         idle_timeout_ms: config.limits.idle_timeout_ms,
         hello_timeout_ms: config.limits.handshake_timeout_ms,
         frame_timeout_ms: config.limits.frame_timeout_ms,

@@ -151,7 +151,8 @@ pub async fn handle(
         journal.replay(1, &mut |lsn, record| story.take(lsn, &record))?;
         Ok::<_, AdminError>(story)
     });
-    let story = reading.await.map_err(|error| AdminError::Failed { what: error.to_string() })??;
+    let mut story = reading.await.map_err(|error| AdminError::Failed { what: error.to_string() })??;
+    story.unseal(&gateway.site_secret);
     let standing = story.statement.as_ref().and_then(|statement| {
         let state = gateway.state();
         let chain = state.chains.get(&(statement.group, statement.index, statement.epoch))?;

@@ -16,6 +16,7 @@ impl Default for GatewayConfig {
             answer_window_blocks: 300,
             deadline_margin_blocks: 240,
             open_charges_per_device_max: 2,
+            sealed_bodies: SealedBodies::Offered,
         }
     }
 }

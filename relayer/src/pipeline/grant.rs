@@ -1,29 +1,37 @@
 //! The local decision on an AUTH_RESP, in the order of protocol §6. A grant is a bounded credit and is durable before it leaves.
 
-use cip22_wire::body::{Deny, Grant, SUITE_PLAIN};
+use cip22_wire::body::{Deny, Grant, SUITE_PLAIN, SUITE_SM4_GCM};
 use cip22_wire::message::{AuthDeny, AuthGrant, AuthResp};
-use cip22_wire::session_keys::SessionKeys;
 use cip22_wire::tariff::Tariff;
-use cip22_wire::{DenyReason, DeviceId, FrameType, Hash, NackCode, keccak256, statement};
+use cip22_wire::{DenyReason, DeviceId, FrameType, Hash, NackCode, Sid, keccak256, statement};
 use metrics::{counter, histogram};
 
 use super::authenticate::{self, Position};
 use super::journal::{self, Journaled};
 use super::{Handled, frame_bytes, revoke};
+use crate::config::SealedBodies;
+use crate::failpoint::failpoint;
 use crate::gateway::Gateway;
 use crate::journal::Record;
 use crate::journal::record::StatementKind;
 use crate::limits::NOT_READY_RETRY_MS;
+use crate::seal::{ANSWER_NUMBER, TicketKeys};
 use crate::state::{State, Ticket};
 
 const TYPE: u8 = FrameType::AuthResp.code();
 const FIELD_N: u8 = 2;
 
-/// Answers an AUTH_RESP; `payload` is its bytes as received.
+/// Answers an AUTH_RESP; `payload` is its bytes as received, and `seals` says whether this session has agreed on sealed bodies.
 #[tracing::instrument(name = "grant", skip_all, fields(device = %hex::encode(device_id), sid = %hex::encode(response.sid)))]
-pub fn handle(gateway: &Gateway, device_id: &DeviceId, response: &AuthResp, payload: &[u8]) -> Handled {
+pub fn handle(
+    gateway: &Gateway,
+    device_id: &DeviceId,
+    response: &AuthResp,
+    payload: &[u8],
+    seals: bool,
+) -> Handled {
     let started_ms = gateway.clock.monotonic_ms();
-    let handled = decide(gateway, device_id, response, payload).unwrap_or_else(|code| {
+    let handled = decide(gateway, device_id, response, payload, seals).unwrap_or_else(|code| {
         counter!("auth_resp_total", "result" => code.name()).increment(1);
         tracing::info!(code = code.name(), "AUTH_RESP refused");
         match code {
@@ -41,12 +49,16 @@ fn decide(
     device_id: &DeviceId,
     response: &AuthResp,
     payload: &[u8],
+    seals: bool,
 ) -> Result<Handled, NackCode> {
     let request_hash = keccak256(&[payload]);
     let ticket = known_ticket(&gateway.state(), device_id, response)?;
     gateway.place_at(device_id, ticket.challenge.epoch)?;
     if let Some(handled) = answered_before(gateway, &ticket, &request_hash)? {
         return Ok(handled);
+    }
+    if !seals && gateway.settings.sealed_bodies == SealedBodies::Required {
+        return Err(NackCode::Unsupported);
     }
     if response.n == 0 {
         return Ok(Handled::refused_field(TYPE, NackCode::FieldValue, FIELD_N, None));
@@ -61,7 +73,9 @@ fn decide(
         signature: response.signature,
     };
     let authenticated = authenticate::statement(gateway, device_id, &position)?;
-    let keys = session_keys(gateway, &ticket).ok_or(NackCode::FieldValue)?;
+    let keys = keys_of(gateway, &ticket).ok_or(NackCode::FieldValue)?;
+    let suite = if seals { SUITE_SM4_GCM } else { SUITE_PLAIN };
+    let answered = Answered { gateway, sid: response.sid, keys, suite, request_hash };
 
     let mut state = gateway.state();
     // Another connection may have been quicker since.
@@ -74,12 +88,13 @@ fn decide(
         .check_chain(place, position.n, &position.prev_head, &position.head)
         .map_err(authenticate::conflict_code)?;
     if gateway.view.borrow().latest_block > ticket.challenge.answer_by {
-        return Ok(deny(gateway, &mut state, &ticket, &keys, request_hash, DenyReason::Expired));
+        return Ok(answered.deny(&mut state, DenyReason::Expired));
     }
     let Some((wh, minutes)) = credit(gateway, &state, device_id, epoch) else {
-        return Ok(deny(gateway, &mut state, &ticket, &keys, request_hash, DenyReason::NoCredit));
+        return Ok(answered.deny(&mut state, DenyReason::NoCredit));
     };
-    let answer = grant_frame(&ticket, &keys, wh, minutes);
+    let answer = answered.grant_frame(wh, minutes);
+    failpoint("grant::sealed");
     let kind = StatementKind::Auth {
         sid: response.sid,
         ticket_hash: ticket.ticket_hash,
@@ -115,18 +130,16 @@ fn answered_before(
             counter!("auth_resp_total", "result" => "REPEATED").increment(1);
             let mut handled = Handled::after(gateway.barrier(), answer.frame.clone());
             // What became of the grant since would otherwise have come before it.
-            handled.replies.extend(revoke::frames_of(gateway, ticket));
+            handled.replies.extend(revoke::frame_of(gateway, ticket));
             Ok(Some(handled))
         }
         Some(_) => Err(NackCode::TicketUsed),
     }
 }
 
-/// The session keys of a ticket: from its ephemeral key, which derives from the site secret, and the device's two keys.
-pub(super) fn session_keys(gateway: &Gateway, ticket: &Ticket) -> Option<SessionKeys> {
-    let key = gateway.site_secret.ticket_key(&ticket.challenge.sid).ok()?;
-    let z = key.shared_secret(&ticket.challenge.dev_eph, &ticket.device_key).ok()?;
-    Some(SessionKeys::derive(&z, &ticket.challenge.sid))
+/// The keys of a ticket.
+pub fn keys_of(gateway: &Gateway, ticket: &Ticket) -> Option<TicketKeys> {
+    TicketKeys::new(&gateway.site_secret, &ticket.challenge, &ticket.device_key)
 }
 
 /// The credit that policy and open charges leave to a device; `None` when it has none.
@@ -140,30 +153,37 @@ fn credit(gateway: &Gateway, state: &State, device_id: &DeviceId, epoch: u32) ->
     (open < open_max).then_some((wh, minutes))
 }
 
-fn grant_frame(ticket: &Ticket, keys: &SessionKeys, wh: u32, minutes: u16) -> Vec<u8> {
-    let mut body = [0; 64];
-    let length = Grant { wh, minutes }.encode(&mut body).expect("a grant's body is 13 bytes");
-    let body = &body[..length];
-    let tag = keys.tag(&ticket.ticket_hash, FrameType::AuthGrant, SUITE_PLAIN, body);
-    frame_bytes(&AuthGrant { sid: ticket.challenge.sid, suite: SUITE_PLAIN, body, tag })
+/// What an answer is made of, besides the decision.
+struct Answered<'g> {
+    gateway: &'g Gateway,
+    sid: Sid,
+    keys: TicketKeys,
+    suite: u8,
+    request_hash: Hash,
 }
 
-fn deny(
-    gateway: &Gateway,
-    state: &mut State,
-    ticket: &Ticket,
-    keys: &SessionKeys,
-    request_hash: Hash,
-    reason: DenyReason,
-) -> Handled {
-    let mut body = [0; 64];
-    let length = Deny { reason: reason.code() }.encode(&mut body).expect("a denial's body is 4 bytes");
-    let body = &body[..length];
-    let tag = keys.tag(&ticket.ticket_hash, FrameType::AuthDeny, SUITE_PLAIN, body);
-    let sid = ticket.challenge.sid;
-    let answer = frame_bytes(&AuthDeny { sid, suite: SUITE_PLAIN, body, tag });
-    counter!("auth_resp_total", "result" => reason.name()).increment(1);
-    tracing::info!(reason = reason.name(), "AUTH_RESP denied");
-    let record = Record::Denied { sid, request_hash, answer: answer.clone() };
-    Handled::after(gateway.commit(state, vec![record]), answer)
+impl Answered<'_> {
+    fn grant_frame(&self, wh: u32, minutes: u16) -> Vec<u8> {
+        let mut body = [0; 64];
+        let length = Grant { wh, minutes }.encode(&mut body).expect("a grant's body is 12 bytes");
+        let (body, tag) = self.body(FrameType::AuthGrant, &body[..length]);
+        frame_bytes(&AuthGrant { sid: self.sid, suite: self.suite, body: &body, tag })
+    }
+
+    fn deny(&self, state: &mut State, reason: DenyReason) -> Handled {
+        let mut body = [0; 64];
+        let length = Deny { reason: reason.code() }.encode(&mut body).expect("a denial's body is 4 bytes");
+        let (body, tag) = self.body(FrameType::AuthDeny, &body[..length]);
+        let answer = frame_bytes(&AuthDeny { sid: self.sid, suite: self.suite, body: &body, tag });
+        counter!("auth_resp_total", "result" => reason.name()).increment(1);
+        tracing::info!(reason = reason.name(), "AUTH_RESP denied");
+        let (sid, request_hash) = (self.sid, self.request_hash);
+        let record = Record::Denied { sid, request_hash, answer: answer.clone() };
+        Handled::after(self.gateway.commit(state, vec![record]), answer)
+    }
+
+    fn body(&self, frame_type: FrameType, plain: &[u8]) -> (Vec<u8>, Hash) {
+        let body = self.keys.body(self.suite, frame_type, ANSWER_NUMBER, plain);
+        body.expect("the first number is one that a key may have")
+    }
 }

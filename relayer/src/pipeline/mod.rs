@@ -75,6 +75,11 @@ impl Handled {
         Self { replies: vec![reply], durable: Some(durable), close: false }
     }
 
+    /// No reply.
+    pub fn nothing() -> Self {
+        Self { replies: Vec::new(), durable: None, close: false }
+    }
+
     /// A refusal.
     pub fn refused(frame_type: u8, code: NackCode) -> Self {
         Self::now(refuse(frame_type, code))

@@ -14,9 +14,10 @@ use metrics::counter;
 use tokio_util::sync::CancellationToken;
 
 use super::{frame_bytes, grant};
+use crate::failpoint::failpoint;
 use crate::gateway::Gateway;
 use crate::journal::Record;
-use crate::state::{DueRevocation, Revocation, State, Ticket, answers_for};
+use crate::state::{DueRevocation, News, Revocation, State, Ticket, answers_for};
 
 /// What revocations go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,25 +43,43 @@ pub async fn run(gateway: Arc<Gateway>, settings: RevokeSettings, stop: Cancella
     }
 }
 
-/// What a device that has just connected has to hear of its open charges: AUTH_REVOKE, or the newest CREDIT_UPDATE.
+/// What a device that has just connected has to hear of its open charges: AUTH_REVOKE, or the newest CREDIT_UPDATE. It may leave once
+/// everything committed so far is durable.
 pub fn frames_for(gateway: &Gateway, device_id: &DeviceId) -> Vec<Vec<u8>> {
-    let state = gateway.state();
-    let open = state.open_charges.get(device_id).into_iter().flatten();
-    open.filter_map(|sid| state.tickets.get(sid)).flat_map(|ticket| frames_of(gateway, ticket)).collect()
+    let tickets: Vec<Ticket> = {
+        let state = gateway.state();
+        let open = state.open_charges.get(device_id).into_iter().flatten();
+        open.filter_map(|sid| state.tickets.get(sid)).cloned().collect()
+    };
+    tickets.iter().filter_map(|ticket| frame_of(gateway, ticket)).collect()
 }
 
-/// What became of a grant since, as far as its pile has to act on it.
-pub fn frames_of(gateway: &Gateway, ticket: &Ticket) -> Option<Vec<u8>> {
-    if let Some(revocation) = ticket.revoked {
-        return Some(revoke_frame(ticket.challenge.sid, revocation));
+/// What became of a grant since, as far as its pile has to act on it: the same bytes each time.
+pub fn frame_of(gateway: &Gateway, ticket: &Ticket) -> Option<Vec<u8>> {
+    let (number, news) = ticket.news()?;
+    let suite = ticket.answer.as_ref()?.suite();
+    let sid = ticket.challenge.sid;
+    match news {
+        News::Revoked(Revocation { cause, grace_wh }) => {
+            let frame = frame_bytes(&AuthRevoke { sid, cause, grace_wh });
+            if suite == SUITE_PLAIN {
+                return Some(frame);
+            }
+            grant::keys_of(gateway, ticket)?.sealed_frame(number, &frame)
+        }
+        News::Reduced { seq, wh, minutes } => {
+            let mut body = [0; 64];
+            let length = Credit { seq, wh, minutes }.encode(&mut body).ok()?;
+            let keys = grant::keys_of(gateway, ticket)?;
+            let (body, tag) = keys.body(suite, FrameType::CreditUpdate, number, body.get(..length)?)?;
+            Some(frame_bytes(&CreditUpdate { sid, suite, body: &body, tag }))
+        }
     }
-    let (wh, minutes) = ticket.answer.as_ref()?.credit?;
-    if ticket.credit_seq == 0 { None } else { credit_frame(gateway, ticket, ticket.credit_seq, wh, minutes) }
 }
 
 /// Whether the journal still takes records.
 async fn revoke_due(gateway: &Gateway, settings: RevokeSettings) -> bool {
-    let (due, reduced, durable) = {
+    let (due, told, durable) = {
         let mut state = gateway.state();
         let latest = gateway.view.borrow().latest_block;
         let directory = gateway.directory.load();
@@ -70,6 +89,7 @@ async fn revoke_due(gateway: &Gateway, settings: RevokeSettings) -> bool {
         if due.is_empty() {
             return true;
         }
+        failpoint("revoke::before_commit");
         let revoked = |due: &DueRevocation| Record::Revoked {
             sid: due.sid,
             cause: due.cause.code(),
@@ -77,35 +97,37 @@ async fn revoke_due(gateway: &Gateway, settings: RevokeSettings) -> bool {
         };
         let mut durable = gateway.commit(&mut state, due.iter().map(revoked).collect());
         let reduced = reductions(gateway, &state, &due);
+        counter!("credits_reduced_total").increment(reduced.len() as u64);
+        let mut sids: Vec<Sid> = due.iter().map(|due| due.sid).collect();
         if !reduced.is_empty() {
-            durable = gateway.commit(&mut state, reduced.iter().map(|(_, record)| record.clone()).collect());
+            sids.extend(reduced.iter().map(|(sid, _)| *sid));
+            durable = gateway.commit(&mut state, reduced.into_iter().map(|(_, record)| record).collect());
         }
-        (due, reduced, durable)
+        // As they are now: the state runs ahead of the disk, and what it comes to later is not durable by then.
+        let told: Vec<Ticket> = sids.iter().filter_map(|sid| state.tickets.get(sid)).cloned().collect();
+        (due, told, durable)
     };
     if durable.await.is_err() {
         return false;
     }
+    failpoint("revoke::after_commit");
     for DueRevocation { device_id, sid, cause } in due {
         counter!("auth_revoked_total", "cause" => label(cause)).increment(1);
         tracing::warn!(
             device = %hex::encode(device_id), sid = %hex::encode(sid), cause = cause.name(), "grant revoked"
         );
-        let revocation = Revocation { cause: cause.code(), grace_wh: settings.grace_wh };
-        gateway.push(&device_id, revoke_frame(sid, revocation));
     }
-    for (device_id, record) in reduced {
-        let Record::CreditReduced { sid, .. } = record else { continue };
-        counter!("credits_reduced_total").increment(1);
-        let frame = gateway.state().tickets.get(&sid).and_then(|ticket| frames_of(gateway, ticket));
-        if let Some(frame) = frame {
-            gateway.push(&device_id, frame);
+    for ticket in told {
+        if let Some(frame) = frame_of(gateway, &ticket) {
+            gateway.push(&ticket.challenge.device_id, frame);
         }
     }
+    failpoint("revoke::after_push");
     true
 }
 
 /// The open charges of devices that answer for a revocation, whose credit is above what such a device may have now.
-fn reductions(gateway: &Gateway, state: &State, due: &[DueRevocation]) -> Vec<(DeviceId, Record)> {
+fn reductions(gateway: &Gateway, state: &State, due: &[DueRevocation]) -> Vec<(Sid, Record)> {
     let at_fault: HashSet<DeviceId> =
         due.iter().filter(|due| answers_for(due.cause)).map(|due| due.device_id).collect();
     let view = gateway.view.borrow();
@@ -123,30 +145,18 @@ fn reductions(gateway: &Gateway, state: &State, due: &[DueRevocation]) -> Vec<(D
             let (wh_max, minutes_max, _) =
                 state.tightened(&device_id, terms.credit_wh, terms.credit_minutes, usize::MAX);
             if wh_max < wh || minutes_max < minutes {
+                let sid = ticket.challenge.sid;
                 let record = Record::CreditReduced {
-                    sid: ticket.challenge.sid,
+                    sid,
                     seq: ticket.credit_seq.saturating_add(1),
                     wh: wh.min(wh_max),
                     minutes: minutes.min(minutes_max),
                 };
-                reduced.push((device_id, record));
+                reduced.push((sid, record));
             }
         }
     }
     reduced
-}
-
-fn revoke_frame(sid: Sid, revocation: Revocation) -> Vec<u8> {
-    frame_bytes(&AuthRevoke { sid, cause: revocation.cause, grace_wh: revocation.grace_wh })
-}
-
-fn credit_frame(gateway: &Gateway, ticket: &Ticket, seq: u32, wh: u32, minutes: u16) -> Option<Vec<u8>> {
-    let keys = grant::session_keys(gateway, ticket)?;
-    let mut body = [0; 64];
-    let length = Credit { seq, wh, minutes }.encode(&mut body).ok()?;
-    let body = body.get(..length)?;
-    let tag = keys.tag(&ticket.ticket_hash, FrameType::CreditUpdate, SUITE_PLAIN, body);
-    Some(frame_bytes(&CreditUpdate { sid: ticket.challenge.sid, suite: SUITE_PLAIN, body, tag }))
 }
 
 /// Label of a cause for metrics.

@@ -1,8 +1,10 @@
 //! What became of grants: revocations, what they cost the device in credit, and who is still to be told.
 
-use cip22_wire::{DeviceId, RevokeCause, Sid};
+use cip22_wire::body::SUITE_PLAIN;
+use cip22_wire::message::{AuthDeny, AuthGrant, Body};
+use cip22_wire::{DeviceId, FrameType, RevokeCause, Sid, frame};
 
-use super::{MessageState, RecordedHead, State};
+use super::{Answer, MessageState, RecordedHead, State, Ticket};
 use crate::limits::{FINALS_DUE_MAX, STRIKES_MAX};
 
 /// How a grant was revoked.
@@ -12,6 +14,22 @@ pub struct Revocation {
     pub cause: u8,
     /// Energy that may still flow, Wh.
     pub grace_wh: u32,
+}
+
+/// What became of a grant, as far as its pile has to act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// AUTH_REVOKE.
+    Revoked(Revocation),
+    /// CREDIT_UPDATE.
+    Reduced {
+        /// Number of the update, 1 for the first.
+        seq: u32,
+        /// New total, Wh.
+        wh: u32,
+        /// New total, minutes.
+        minutes: u16,
+    },
 }
 
 /// A grant that has to be revoked now.
@@ -83,7 +101,10 @@ impl State {
     }
 
     pub(super) fn revoke(&mut self, sid: &Sid, cause: u8, grace_wh: u32) {
-        let Some(ticket) = self.tickets.get_mut(sid) else { return };
+        // The first one stands: what has left for the pile under its number is never another.
+        let Some(ticket) = self.tickets.get_mut(sid).filter(|ticket| ticket.revoked.is_none()) else {
+            return;
+        };
         ticket.revoked = Some(Revocation { cause, grace_wh });
         self.pending_grants.remove(sid);
         let device_id = ticket.challenge.device_id;
@@ -116,8 +137,10 @@ impl State {
     }
 
     pub(super) fn reduce_credit(&mut self, sid: &Sid, seq: u32, wh: u32, minutes: u16) {
-        if let Some(ticket) = self.tickets.get_mut(sid) {
-            ticket.credit_seq = ticket.credit_seq.max(seq);
+        // Likewise; and a revocation has the number after the last update, so none comes after it.
+        let open = |ticket: &&mut Ticket| ticket.revoked.is_none() && seq > ticket.credit_seq;
+        if let Some(ticket) = self.tickets.get_mut(sid).filter(open) {
+            ticket.credit_seq = seq;
             if let Some(answer) = &mut ticket.answer {
                 answer.credit = Some((wh, minutes));
             }
@@ -131,6 +154,34 @@ impl State {
             due.pop_front();
         }
         due.push_back(sid);
+    }
+}
+
+impl Ticket {
+    /// The newest that its pile has to hear of the grant, and the number under which that is sealed.
+    ///
+    /// The answer has number 0, an update its own `seq`, and the revocation, after which there is no update, the next. All of it is
+    /// in the journal before anything leaves, and pruning carries it on: no number ever stands for two contents.
+    pub fn news(&self) -> Option<(u32, News)> {
+        if let Some(revocation) = self.revoked {
+            return Some((self.credit_seq.saturating_add(1), News::Revoked(revocation)));
+        }
+        let (wh, minutes) = self.answer.as_ref()?.credit?;
+        let seq = self.credit_seq;
+        (seq > 0).then_some((seq, News::Reduced { seq, wh, minutes }))
+    }
+}
+
+impl Answer {
+    /// The suite of the ticket: that of the bytes that are durable.
+    pub fn suite(&self) -> u8 {
+        let parsed = frame::parse(&self.frame, u16::MAX).ok().flatten();
+        let suite = parsed.and_then(|parsed| match FrameType::from_u8(parsed.frame_type)? {
+            FrameType::AuthGrant => AuthGrant::decode(parsed.payload).ok().map(|grant| grant.suite),
+            FrameType::AuthDeny => AuthDeny::decode(parsed.payload).ok().map(|denial| denial.suite),
+            _ => None,
+        });
+        suite.unwrap_or(SUITE_PLAIN)
     }
 }
 

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use cip22_wire::body::Deny;
+use cip22_wire::body::{Deny, SUITE_PLAIN};
 use cip22_wire::message::{AuthDeny, Body, Challenge};
-use cip22_wire::{Address, DenyReason, DeviceId, EndCause, Hash, RevokeCause, Sid, frame};
+use cip22_wire::{
+    Address, DenyReason, DeviceId, EndCause, FrameType, Hash, PublicKey, RevokeCause, Sid, frame,
+};
 use serde::Serialize;
 
 use super::hex0x;
+use crate::gateway_key::SiteSecret;
 use crate::journal::record::{
     BatchKind, ChargeRecord, LeafRecord, RootRecord, StatementKind, StatementRecord, TxEdit,
 };
 use crate::journal::{Lsn, Record};
 use crate::pipeline::batch::kind_label;
+use crate::seal::TicketKeys;
 use crate::signers::Signers;
 
 /// One line of a message's history.
@@ -84,6 +88,9 @@ pub struct Story {
     pub challenge: Option<Challenge>,
     /// Reason of a denial.
     pub denied: Option<&'static str>,
+    /// The denial's frame and its line, while it is sealed.
+    sealed_denial: Option<(Vec<u8>, usize)>,
+    device_key: Option<PublicKey>,
     /// The granted statement.
     pub statement: Option<StatementRecord>,
     /// Credit, Wh and minutes.
@@ -125,10 +132,15 @@ impl Story {
     /// Takes in the next record of the journal.
     pub fn take(&mut self, lsn: Lsn, record: &Record) {
         match record {
-            Record::TicketIssued { challenge_payload, .. } => self.ticket(lsn, challenge_payload),
+            Record::TicketIssued { challenge_payload, device_key } => {
+                self.ticket(lsn, challenge_payload, device_key);
+            }
             Record::Statement(statement) => self.statement(lsn, statement),
             Record::Denied { sid, answer, .. } if *sid == self.sid => {
-                let reason = deny_reason(answer);
+                let reason = deny_reason(answer, |denial| denial.body.to_vec());
+                if is_sealed(answer) {
+                    self.sealed_denial = Some((answer.clone(), self.lines.len()));
+                }
                 self.denied = Some(reason);
                 self.line(lsn, "denied", format!("AUTH_DENY {reason}"));
             }
@@ -232,7 +244,22 @@ impl Story {
         }
     }
 
-    fn ticket(&mut self, lsn: Lsn, payload: &[u8]) {
+    /// Opens what the gateway sealed, with the keys of the ticket.
+    pub fn unseal(&mut self, site_secret: &SiteSecret) {
+        let (Some(challenge), Some(device_key)) = (&self.challenge, &self.device_key) else { return };
+        let Some((answer, at)) = self.sealed_denial.take() else { return };
+        let keys = TicketKeys::new(site_secret, challenge, device_key);
+        let reason = deny_reason(&answer, |denial| {
+            let plain = keys.and_then(|keys| keys.open_own(FrameType::AuthDeny, denial.body));
+            plain.map(|plain| plain.to_vec()).unwrap_or_default()
+        });
+        self.denied = Some(reason);
+        if let Some(line) = self.lines.get_mut(at) {
+            line.detail = format!("AUTH_DENY {reason}");
+        }
+    }
+
+    fn ticket(&mut self, lsn: Lsn, payload: &[u8], device_key: &[u8]) {
         let Ok(challenge) = Challenge::decode(payload) else { return };
         if challenge.sid != self.sid {
             return;
@@ -245,6 +272,7 @@ impl Story {
         );
         self.line(lsn, "ticketed", detail).block = Some(challenge.issued);
         self.challenge = Some(challenge);
+        self.device_key = PublicKey::try_from(device_key).ok();
     }
 
     fn statement(&mut self, lsn: Lsn, statement: &StatementRecord) {
@@ -371,9 +399,20 @@ impl Story {
     }
 }
 
-fn deny_reason(answer: &[u8]) -> &'static str {
-    let parsed = frame::parse(answer, u16::MAX).ok().flatten();
-    let denial = parsed.and_then(|parsed| AuthDeny::decode(parsed.payload).ok());
-    let reason = denial.and_then(|denial| Deny::decode(denial.body).ok()).map(|body| body.reason);
-    reason.and_then(DenyReason::from_u8).map_or("for an unknown reason", DenyReason::name)
+/// The reason in a denial, whose body `open` gives in plain.
+fn deny_reason(answer: &[u8], open: impl FnOnce(&AuthDeny<'_>) -> Vec<u8>) -> &'static str {
+    let body = denial_of(answer).map(|denial| open(&denial));
+    let reason = body.and_then(|body| Deny::decode(&body).ok()).map(|body| body.reason);
+    reason.and_then(DenyReason::from_u8).map_or(UNKNOWN_REASON, DenyReason::name)
 }
+
+fn is_sealed(answer: &[u8]) -> bool {
+    denial_of(answer).is_some_and(|denial| denial.suite != SUITE_PLAIN)
+}
+
+fn denial_of(answer: &[u8]) -> Option<AuthDeny<'_>> {
+    let parsed = frame::parse(answer, u16::MAX).ok().flatten()?;
+    AuthDeny::decode(parsed.payload).ok()
+}
+
+const UNKNOWN_REASON: &str = "for an unknown reason";

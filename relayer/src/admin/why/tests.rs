@@ -1,13 +1,16 @@
-use cip22_wire::body::Deny;
-use cip22_wire::message::{AuthDeny, Challenge};
+use cip22_wire::FrameType;
+use cip22_wire::body::{Deny, SUITE_SM4_GCM};
+use cip22_wire::message::{AuthDeny, Body, Challenge};
 
 use super::*;
+use crate::gateway_key::SiteSecret;
 use crate::journal::Record;
 use crate::journal::record::{
     AttemptRecord, BatchRecord, LeafRecord, StatementKind, StatementRecord, TxEdit,
 };
 use crate::pipeline::batch_tree;
 use crate::pipeline::frame_bytes;
+use crate::seal::TicketKeys;
 use crate::view::Epoch;
 
 const SID: Sid = [7; 16];
@@ -150,6 +153,31 @@ fn a_denial_names_its_reason() {
     let said = ask(&[ticket(), denied], None, moment());
     assert_eq!((said.stage, said.fault), (Stage::Denied, "device"));
     assert!(said.summary.contains("EXPIRED"), "{}", said.summary);
+}
+
+#[test]
+fn a_sealed_denial_is_opened_before_its_reason_is_told() {
+    let secret = |byte: u8| SiteSecret::new(zeroize::Zeroizing::new([byte; 32]));
+    let public_key = |byte: u8| *secret(byte).ticket_key(&SID).unwrap().public_key();
+    let Record::TicketIssued { challenge_payload, .. } = ticket() else { unreachable!() };
+    let challenge = Challenge { dev_eph: public_key(1), ..Challenge::decode(&challenge_payload).unwrap() };
+    let keys = TicketKeys::new(&secret(3), &challenge, &public_key(2)).unwrap();
+    let (body, tag) = keys.body(SUITE_SM4_GCM, FrameType::AuthDeny, 0, &[1, 0, 1, 3]).unwrap();
+    let answer = frame_bytes(&AuthDeny { sid: SID, suite: SUITE_SM4_GCM, body: &body, tag });
+    let frame = frame_bytes(&challenge);
+    let parsed = cip22_wire::frame::parse(&frame, u16::MAX).unwrap().unwrap();
+    let challenge_payload = parsed.payload.to_vec();
+    let mut story = Story::of(SID);
+    story.take(1, &Record::TicketIssued { challenge_payload, device_key: public_key(2).to_vec() });
+    story.take(2, &Record::Denied { sid: SID, request_hash: [0; 32], answer });
+    let told = |story: &Story| explain(SID, story.clone(), None, moment());
+    let mut of_another_site = story.clone();
+    of_another_site.unseal(&secret(4));
+    assert!(told(&of_another_site).summary.contains("for an unknown reason"));
+    story.unseal(&secret(3));
+    let said = told(&story);
+    assert!(said.summary.contains("NO_CREDIT"), "{}", said.summary);
+    assert_eq!(said.history[1].detail, "AUTH_DENY NO_CREDIT");
 }
 
 #[test]

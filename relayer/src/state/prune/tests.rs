@@ -275,6 +275,22 @@ impl History {
         }
     }
 
+    /// Also again, and for another cause: the state has to bear what the code never writes.
+    fn revoke(&mut self, choice: u8, how: u8) {
+        let granted = |ticket: &Ticket| ticket.answer.as_ref().is_some_and(|answer| answer.credit.is_some());
+        if let Some(sid) = self.pick(choice, granted) {
+            self.commit(Record::Revoked { sid, cause: how % 4 + 1, grace_wh: u32::from(how) });
+        }
+    }
+
+    /// Likewise.
+    fn reduce(&mut self, choice: u8, how: u8) {
+        if let Some(sid) = self.pick(choice, Ticket::is_open) {
+            let seq = self.live.tickets[&sid].credit_seq + 1 - u32::from(how.is_multiple_of(5));
+            self.commit(Record::CreditReduced { sid, seq, wh: u32::from(how), minutes: u16::from(how) });
+        }
+    }
+
     fn prune(&mut self) {
         let horizon = self.live.horizon(self.oldest_epoch().saturating_sub(RETENTION_EPOCHS));
         if horizon <= self.live.retained.horizon_epoch {
@@ -296,7 +312,7 @@ impl History {
 
     fn act(&mut self, (what, a, b): (u8, u8, u8)) {
         let device = a % 3;
-        match what % 17 {
+        match what % 19 {
             0 | 1 => self.open_epoch(),
             2 => self.ticket(device),
             3 => self.answer(a, !b.is_multiple_of(4)),
@@ -327,6 +343,8 @@ impl History {
             13 => self.ledger_safe(device, b.is_multiple_of(3)),
             14 => self.settle(),
             15 => self.expire(),
+            16 => self.revoke(a, b),
+            17 => self.reduce(a, b),
             _ => self.prune(),
         }
     }
@@ -409,6 +427,76 @@ proptest! {
         let epochs: Vec<u32> = live.epochs.keys().copied().collect();
         prop_assert!(epochs.iter().all(|epoch| *epoch >= horizon) && epochs.contains(&history.epoch));
     }
+}
+
+/// What is sealed under each number of each ticket: an answer, or what became of the grant.
+type Sealed = std::collections::BTreeMap<(Sid, u32), (Vec<u8>, Option<crate::state::News>)>;
+
+/// Takes in what a gateway in this state would seal; fails if another content had the number.
+fn seal_all(sealed: &mut Sealed, state: &State) -> Result<(), TestCaseError> {
+    for (sid, ticket) in &state.tickets {
+        let answer = ticket.answer.iter().map(|answer| (0, (answer.frame.clone(), None)));
+        let news = ticket.news().map(|(number, news)| (number, (Vec::new(), Some(news))));
+        for (number, content) in answer.chain(news) {
+            let before = sealed.entry((*sid, number)).or_insert_with(|| content.clone());
+            prop_assert_eq!(&*before, &content, "number {} of {:?}", number, sid);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 128 } else { 512 }))]
+
+    #[test]
+    fn no_number_of_a_ticket_stands_for_two_contents_in_any_life(actions in actions()) {
+        let mut history = History::new();
+        let mut sealed = Sealed::new();
+        // Every life begins with a kill after any record: what follows is what the next one makes of the log, cut as far as it may be.
+        for action in actions {
+            let (before, spent) = (history.log.len(), history.spent);
+            history.act(action);
+            seal_all(&mut sealed, &history.live)?;
+            if history.spent != spent || history.log.len() > before + 1 {
+                let mut replayed = State::default();
+                for record in &history.log[history.spent..] {
+                    replayed.apply(record);
+                }
+                seal_all(&mut sealed, &replayed)?;
+            }
+        }
+        for cut in [0, history.spent / 2, history.spent] {
+            seal_all(&mut sealed, &history.replayed(cut))?;
+        }
+    }
+}
+
+#[test]
+fn the_numbers_of_an_open_charge_go_on_after_its_epoch_is_pruned_and_the_relayer_restarted() {
+    let mut history = History::new();
+    history.ticket(0);
+    history.answer(0, true);
+    let sid = history.pick(0, Ticket::is_open).unwrap();
+    history.commit(Record::CreditReduced { sid, seq: 1, wh: 5, minutes: 3 });
+    history.commit(Record::CreditReduced { sid, seq: 2, wh: 4, minutes: 2 });
+    for _ in 0..20 {
+        history.open_epoch();
+    }
+    history.expire();
+    history.prune();
+    assert!(history.live.retained.horizon_epoch > 1 && history.spent > 0, "its epoch is gone");
+    history.log.drain(..std::mem::take(&mut history.spent));
+    history.live = history.replayed(0);
+    let news = |history: &History| history.live.tickets[&sid].news();
+    assert_eq!(news(&history), Some((2, crate::state::News::Reduced { seq: 2, wh: 4, minutes: 2 })));
+    history.commit(Record::Revoked { sid, cause: 1, grace_wh: 9 });
+    let revocation = Revocation { cause: 1, grace_wh: 9 };
+    assert_eq!(news(&history), Some((3, crate::state::News::Revoked(revocation))));
+    // What the code never writes changes nothing that has left.
+    history.commit(Record::Revoked { sid, cause: 2, grace_wh: 1 });
+    history.commit(Record::CreditReduced { sid, seq: 3, wh: 1, minutes: 1 });
+    assert_eq!(news(&history), Some((3, crate::state::News::Revoked(revocation))));
+    assert_eq!(history.replayed(0).tickets[&sid].news(), news(&history));
 }
 
 /// An ordinary epoch: charges that end, one device that never ends its own, telemetry, everything on chain at once.
