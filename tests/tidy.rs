@@ -311,7 +311,7 @@ fn configuration_keys(tree: &Tree) -> Vec<String> {
     let keys = toml_keys(tree.text("deploy/relayer.toml"));
     let sections: BTreeSet<&str> = keys.keys().filter_map(|key| key.split('.').next()).collect();
     let is_key = |span: &str| {
-        let lower_case = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        let lower_case = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.');
         span.split_once('.')
             .is_some_and(|(section, key)| sections.contains(section) && key.bytes().all(lower_case))
     };

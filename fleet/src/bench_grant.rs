@@ -170,8 +170,7 @@ async fn prepare(arguments: &Arguments, tickets: usize) -> Result<Vec<(Client, V
     let fleet = Manifest::load(&arguments.fleet)?;
     let deployment = Arc::new(Deployment::load(&arguments.deployment)?);
     let folder = arguments.fleet.parent().unwrap_or(Path::new("."));
-    let gateway =
-        Gateway::new(arguments.gateway.clone(), arguments.dns.clone(), &folder.join("pki/root.pem"))?;
+    let gateway = Gateway::new(arguments.gateway.clone(), arguments.dns.clone(), &folder.join("pki"))?;
     let honest: Vec<_> = fleet.piles.into_iter().filter(|pile| pile.role == Role::Honest).collect();
     if honest.len() < arguments.piles {
         return Err(FleetError::Setting(format!("the fleet has {} piles only", honest.len())));

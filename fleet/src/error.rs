@@ -23,6 +23,15 @@ pub enum FleetError {
     /// A certificate could not be made.
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// An SM2 certificate could not be made.
+    #[error("certificate: {0}")]
+    Builder(#[from] x509_cert::builder::Error),
+    /// A part of an SM2 certificate could not be encoded.
+    #[error("certificate: {0}")]
+    Encoding(#[from] x509_cert::der::Error),
+    /// An SM2 key could not be encoded.
+    #[error("certificate key: {0}")]
+    Key(sm2::pkcs8::Error),
     /// A certificate is not what it should be.
     #[error("certificate: {0}")]
     CertificateName(String),
@@ -31,7 +40,7 @@ pub enum FleetError {
     Connection(#[from] io::Error),
     /// TLS could not be set up.
     #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] rustls_shangmi::Error),
     /// HTTP/2 failed.
     #[error("HTTP/2: {0}")]
     Http2(#[from] h2::Error),

@@ -1,4 +1,4 @@
-//! A pile's connection: TLS 1.3, both ends certified, in either binding (protocol §1).
+//! A pile's connection: TLS 1.3 of the pile's pairing, both ends certified, in either binding (protocol §1).
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 use cip22_wire::Address;
 use h2::{RecvStream, SendStream};
 use http::{Method, Request, StatusCode};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use rustls_shangmi::{Client, Error as TlsError, Options, Pairing, chain::PinnedRoot};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
     net::TcpStream,
@@ -22,6 +23,7 @@ use x509_parser::{
 use crate::{
     error::FleetError,
     manifest::{Pile, hex_bytes},
+    pki,
 };
 
 /// How frames travel.
@@ -41,21 +43,32 @@ pub struct Gateway {
     pub endpoint: String,
     /// DNS name in its certificate.
     pub dns: String,
-    /// The pinned root.
-    pub roots: Arc<RootCertStore>,
+    /// The root of the standard pairing.
+    pub standard: Option<Arc<RootCertStore>>,
+    /// The root of the ShangMi pairing.
+    pub shangmi: Option<PinnedRoot>,
 }
 
 impl Gateway {
-    /// A gateway under the root certificate in the file `root`.
+    /// A gateway under the roots in the folder `pki`: `root.pem`, `sm2-root.pem` or both.
     ///
     /// # Errors
-    /// The file, or the name.
-    pub fn new(endpoint: String, dns: String, root: &Path) -> Result<Self, FleetError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(root)? {
-            roots.add(certificate)?;
-        }
-        Ok(Self { endpoint, dns, roots: Arc::new(roots) })
+    /// The files.
+    pub fn new(endpoint: String, dns: String, pki: &Path) -> Result<Self, FleetError> {
+        let root = |pairing| {
+            let path = pki.join(pki::file_name(pairing, "root.pem"));
+            path.exists().then(|| certificates(&path).map(|found| (path, found))).transpose()
+        };
+        let standard = root(Pairing::Standard)?.map(|(_, found)| {
+            let mut roots = RootCertStore::empty();
+            found.into_iter().try_for_each(|certificate| roots.add(certificate)).map_err(TlsError::from)?;
+            Ok::<_, FleetError>(Arc::new(roots))
+        });
+        let shangmi = root(Pairing::ShangMi)?.map(|(path, found)| match &found[..] {
+            [root] => PinnedRoot::from_der(root).map_err(|error| FleetError::Tls(TlsError::Root(error))),
+            _ => Err(FleetError::content(path, "has to hold one certificate")),
+        });
+        Ok(Self { endpoint, dns, standard: standard.transpose()?, shangmi: shangmi.transpose()? })
     }
 }
 
@@ -64,7 +77,7 @@ impl Gateway {
 pub struct Connector {
     gateway: Gateway,
     server_name: ServerName<'static>,
-    config: Arc<ClientConfig>,
+    client: Client,
     binding: Binding,
 }
 
@@ -83,38 +96,45 @@ impl Connector {
         let chain = certificates(&pile.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&pile.certificate_key)
             .map_err(|error| FleetError::content(&pile.certificate_key, error))?;
-        Self::with_certificate(gateway, chain, key, binding)
+        Self::with_certificate(gateway, pile.pairing, chain, key, binding)
     }
 
-    /// With any certificate.
+    /// With any certificate of a pairing.
     ///
     /// # Errors
-    /// The certificate does not fit its key, or the DNS name is none.
+    /// The certificate does not fit its key or the pairing, the pairing's root is not there, or the DNS name is none.
     pub fn with_certificate(
         gateway: &Gateway,
+        pairing: Pairing,
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
         binding: Binding,
     ) -> Result<Self, FleetError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(gateway.roots.clone())
-            .with_client_auth_cert(chain, key)?;
-        config.resumption = rustls::client::Resumption::disabled();
-        config.alpn_protocols = vec![match binding {
+        let alpn = match binding {
             Binding::Raw => b"cip22/2".to_vec(),
             Binding::H2 => b"h2".to_vec(),
-        }];
+        };
+        let options = Options { alpn_protocols: vec![alpn], ..Options::default() };
+        let absent = || FleetError::Setting(format!("no root of the {pairing} pairing is known"));
+        let client = match pairing {
+            Pairing::Standard => {
+                let roots = gateway.standard.as_deref().ok_or_else(absent)?.clone();
+                Client::standard(roots, chain, key, &options)?
+            }
+            Pairing::ShangMi => {
+                let root = gateway.shangmi.clone().ok_or_else(absent)?;
+                Client::shangmi(root, chain, key, &options)?
+            }
+        };
         let server_name = ServerName::try_from(gateway.dns.clone())
             .map_err(|_| FleetError::Setting(format!("{:?} is no DNS name", gateway.dns)))?;
-        Ok(Self { gateway: gateway.clone(), server_name, config: Arc::new(config), binding })
+        Ok(Self { gateway: gateway.clone(), server_name, client, binding })
     }
 
     /// Connects, and reads the gateway's address from its certificate.
     ///
     /// # Errors
-    /// No connection, or a certificate that names no gateway. That the gateway refuses the pile's own shows only at the first read.
+    /// No connection, parts of the other pairing in it, or a certificate that names no gateway. That the gateway refuses the pile's own shows only at the first read.
     pub async fn connect(&self) -> Result<Link, FleetError> {
         tokio::time::timeout(CONNECT_TIMEOUT, self.connect_unbounded()).await.map_err(|_| {
             FleetError::Protocol(format!("no connection within {} ms", CONNECT_TIMEOUT.as_millis()))
@@ -124,8 +144,10 @@ impl Connector {
     async fn connect_unbounded(&self) -> Result<Link, FleetError> {
         let tcp = TcpStream::connect(&self.gateway.endpoint).await?;
         tcp.set_nodelay(true)?;
-        let tls = TlsConnector::from(self.config.clone()).connect(self.server_name.clone(), tcp).await?;
-        let certificate = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let connector = TlsConnector::from(self.client.config().clone());
+        let tls = connector.connect(self.server_name.clone(), tcp).await?;
+        let checked = self.client.check(tls.get_ref().1, &self.server_name)?;
+        let certificate = checked.certificates().first();
         let gateway = gateway_address(
             certificate.ok_or_else(|| FleetError::CertificateName("the gateway showed none".to_owned()))?,
         )?;

@@ -7,6 +7,7 @@ use std::{
 
 use cip22_device_sdk::{bls::BlsKey, sign::SigningKey};
 use cip22_wire::{Address, BatteryId, DeviceId};
+use rustls_shangmi::Pairing;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -34,6 +35,9 @@ pub struct Pile {
     pub group: u32,
     /// Battery at the pile, `0x` and 64 hex digits.
     pub battery: String,
+    /// Pairing of its TLS, `standard` or `shangmi`; absent: standard.
+    #[serde(default = "standard", skip_serializing_if = "is_standard", with = "pairing_name")]
+    pub pairing: Pairing,
     /// Certificate, PEM, relative to the manifest's folder.
     pub certificate: PathBuf,
     /// Key of the certificate, PEM, relative to the manifest's folder.
@@ -188,6 +192,42 @@ impl fmt::Debug for Pile {
             .field("name", &self.name)
             .field("device_id", &self.device_id)
             .finish_non_exhaustive()
+    }
+}
+
+fn standard() -> Pairing {
+    Pairing::Standard
+}
+
+fn is_standard(pairing: &Pairing) -> bool {
+    *pairing == Pairing::Standard
+}
+
+/// A pairing as the manifest names it.
+mod pairing_name {
+    use rustls_shangmi::Pairing;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Name {
+        Standard,
+        ShangMi,
+    }
+
+    pub(super) fn serialize<S: Serializer>(pairing: &Pairing, serializer: S) -> Result<S::Ok, S::Error> {
+        let name = match pairing {
+            Pairing::Standard => Name::Standard,
+            Pairing::ShangMi => Name::ShangMi,
+        };
+        name.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pairing, D::Error> {
+        Ok(match Name::deserialize(deserializer)? {
+            Name::Standard => Pairing::Standard,
+            Name::ShangMi => Pairing::ShangMi,
+        })
     }
 }
 

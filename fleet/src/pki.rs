@@ -1,31 +1,21 @@
-//! Development certificates (protocol §1): a root, the gateway's, one for each pile. P-256 throughout.
+//! Development certificates (protocol §1): a root for each pairing, the gateway's, one for each pile.
 //!
-//! A production root lives in an HSM; this one lies beside what it signs.
+//! A production root lives in an HSM; these lie beside what they sign.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use cip22_wire::{Address, DeviceId};
-use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
-};
+use rustls_shangmi::Pairing;
 use zeroize::Zeroizing;
 
 use crate::{error::FleetError, files};
 
-/// A root that issues certificates.
-#[derive(Debug)]
-pub struct Root {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
+pub mod shangmi;
+pub mod standard;
 
 /// A certificate and its key, both PEM.
 pub struct Issued {
-    /// Certificate.
+    /// Certificate; of a ShangMi pile or gateway, its CA's follows.
     pub certificate: String,
     /// Key, PKCS #8.
     pub key: Zeroizing<String>,
@@ -34,109 +24,6 @@ pub struct Issued {
 impl std::fmt::Debug for Issued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Issued").field("certificate", &self.certificate).finish_non_exhaustive()
-    }
-}
-
-impl Root {
-    /// Makes a new root.
-    ///
-    /// # Errors
-    /// The system's random source failed.
-    pub fn generate() -> Result<Self, FleetError> {
-        let key = KeyPair::generate()?;
-        let mut params = params("CIP-22 development root");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let pem = params.self_signed(&key)?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), pem })
-    }
-
-    /// Reads `root.pem` and `root.key` of `folder`.
-    ///
-    /// # Errors
-    /// A file is missing or holds something else.
-    pub fn load(folder: &Path) -> Result<Self, FleetError> {
-        let (certificate, key) = (folder.join(ROOT_CERTIFICATE), folder.join(ROOT_KEY));
-        let pem = std::fs::read_to_string(&certificate).map_err(FleetError::file(&certificate))?;
-        let key_pem = Zeroizing::new(std::fs::read_to_string(&key).map_err(FleetError::file(&key))?);
-        let key_pair = KeyPair::from_pem(&key_pem).map_err(|error| FleetError::content(&key, error))?;
-        let issuer = Issuer::from_ca_cert_pem(&pem, key_pair)
-            .map_err(|error| FleetError::content(&certificate, error))?;
-        Ok(Self { issuer, pem })
-    }
-
-    /// [`Self::load`] if `folder` holds a root, else [`Self::generate`] and [`Self::write`].
-    ///
-    /// # Errors
-    /// As those.
-    pub fn load_or_generate(folder: &Path) -> Result<Self, FleetError> {
-        if folder.join(ROOT_KEY).exists() {
-            return Self::load(folder);
-        }
-        let root = Self::generate()?;
-        root.write(folder)?;
-        Ok(root)
-    }
-
-    /// Writes `root.pem` and `root.key` into `folder`.
-    ///
-    /// # Errors
-    /// A file cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<(), FleetError> {
-        let key = Zeroizing::new(self.issuer.key().serialize_pem());
-        files::write_private(&folder.join(ROOT_KEY), key.as_bytes())?;
-        files::write_private(&folder.join(ROOT_CERTIFICATE), self.pem.as_bytes())
-    }
-
-    /// The root's certificate, PEM.
-    #[must_use]
-    pub fn certificate(&self) -> &str {
-        &self.pem
-    }
-
-    /// A gateway's certificate: its address as URI, `dns` names, and 127.0.0.1.
-    ///
-    /// # Errors
-    /// A DNS name is not ASCII.
-    pub fn issue_gateway(&self, address: &Address, dns: &[String]) -> Result<Issued, FleetError> {
-        let mut params = params("CIP-22 gateway");
-        for name in dns {
-            params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
-        }
-        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-        params.subject_alt_names.push(uri(&format!("urn:cip22:gateway:0x{}", hex::encode(address)))?);
-        self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)
-    }
-
-    /// A pile's certificate: its device id as URI.
-    ///
-    /// # Errors
-    /// The system's random source failed.
-    pub fn issue_device(&self, device_id: &DeviceId) -> Result<Issued, FleetError> {
-        self.issue_uri(&format!("urn:cip22:device:{}", hex::encode(device_id)))
-    }
-
-    /// A client's certificate that carries whatever URI; for tests of refusals.
-    ///
-    /// # Errors
-    /// The URI is not ASCII.
-    pub fn issue_uri(&self, name: &str) -> Result<Issued, FleetError> {
-        let mut params = params("CIP-22 pile");
-        params.subject_alt_names.push(uri(name)?);
-        self.issue(params, ExtendedKeyUsagePurpose::ClientAuth)
-    }
-
-    fn issue(
-        &self,
-        mut params: CertificateParams,
-        usage: ExtendedKeyUsagePurpose,
-    ) -> Result<Issued, FleetError> {
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
-        params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate()?;
-        let certificate: Certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Issued { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_pem()) })
     }
 }
 
@@ -151,12 +38,104 @@ impl Issued {
     }
 }
 
+/// Which pairings certificates are made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pairings {
+    /// P-256.
+    #[default]
+    Standard,
+    /// SM2.
+    #[value(name = "shangmi")]
+    ShangMi,
+    /// Both, each under a root of its own.
+    Both,
+}
+
+impl Pairings {
+    /// One by one.
+    #[must_use]
+    pub fn all(self) -> &'static [Pairing] {
+        match self {
+            Self::Standard => &[Pairing::Standard],
+            Self::ShangMi => &[Pairing::ShangMi],
+            Self::Both => &[Pairing::Standard, Pairing::ShangMi],
+        }
+    }
+}
+
+/// Who issues the certificates of one pairing.
+#[derive(Debug)]
+pub enum Issuer {
+    /// A root.
+    Standard(standard::Root),
+    /// A CA under a root.
+    ShangMi(shangmi::Authority),
+}
+
+impl Issuer {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The system's random source failed.
+    pub fn generate(pairing: Pairing) -> Result<Self, FleetError> {
+        Ok(match pairing {
+            Pairing::Standard => Self::Standard(standard::Root::generate()?),
+            Pairing::ShangMi => Self::ShangMi(shangmi::Authority::generate()?),
+        })
+    }
+
+    /// That of `folder`, made if absent.
+    ///
+    /// # Errors
+    /// Files that cannot be read or written, or hold something else.
+    pub fn load_or_generate(folder: &Path, pairing: Pairing) -> Result<Self, FleetError> {
+        Ok(match pairing {
+            Pairing::Standard => Self::Standard(standard::Root::load_or_generate(folder)?),
+            Pairing::ShangMi => Self::ShangMi(shangmi::Authority::load_or_generate(folder)?),
+        })
+    }
+
+    /// A gateway's certificate: its address as URI, and `dns` names.
+    ///
+    /// # Errors
+    /// A DNS name is not ASCII.
+    pub fn issue_gateway(&self, address: &Address, dns: &[String]) -> Result<Issued, FleetError> {
+        match self {
+            Self::Standard(root) => root.issue_gateway(address, dns),
+            Self::ShangMi(authority) => authority.issue_gateway(address, dns),
+        }
+    }
+
+    /// A pile's certificate: its device id as URI.
+    ///
+    /// # Errors
+    /// The system's random source failed.
+    pub fn issue_device(&self, device_id: &DeviceId) -> Result<Issued, FleetError> {
+        match self {
+            Self::Standard(root) => root.issue_device(device_id),
+            Self::ShangMi(authority) => authority.issue_device(device_id),
+        }
+    }
+}
+
+/// Name of a file of a pairing: with `sm2-` before it in ShangMi's.
+#[must_use]
+pub fn file_name(pairing: Pairing, name: &str) -> String {
+    match pairing {
+        Pairing::Standard => name.to_owned(),
+        Pairing::ShangMi => format!("sm2-{name}"),
+    }
+}
+
 /// What `cip22-fleet pki` is asked for.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Folder for the files; a root already in it is used again.
     #[arg(long)]
     pub out: std::path::PathBuf,
+    /// Which pairings of TLS; the names of ShangMi's files begin with sm2-.
+    #[arg(long, value_enum, default_value_t)]
+    pub pairing: Pairings,
     /// Address of the gateway's secp256k1 key; makes gateway.pem and gateway.key.
     #[arg(long, value_parser = parse_hex::<20>)]
     pub gateway_address: Option<Address>,
@@ -171,30 +150,29 @@ pub struct Arguments {
 /// Makes the certificates asked for.
 ///
 /// # Errors
-/// As [`Root`]'s.
+/// As [`Issuer`]'s.
 pub fn run(arguments: &Arguments) -> Result<(), FleetError> {
-    let root = Root::load_or_generate(&arguments.out)?;
-    if let Some(address) = &arguments.gateway_address {
-        root.issue_gateway(address, &arguments.dns)?.write(&arguments.out, "gateway")?;
-    }
-    for device_id in &arguments.device {
-        let name = format!("device-{}", hex::encode(device_id));
-        root.issue_device(device_id)?.write(&arguments.out, &name)?;
+    let out = &arguments.out;
+    fs::create_dir_all(out).map_err(FleetError::file(out))?;
+    for pairing in arguments.pairing.all() {
+        let issuer = Issuer::load_or_generate(out, *pairing)?;
+        if let Some(address) = &arguments.gateway_address {
+            issuer.issue_gateway(address, &arguments.dns)?.write(out, &file_name(*pairing, "gateway"))?;
+        }
+        for device_id in &arguments.device {
+            let name = file_name(*pairing, &format!("device-{}", hex::encode(device_id)));
+            issuer.issue_device(device_id)?.write(out, &name)?;
+        }
     }
     Ok(())
 }
 
-fn params(common_name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    params.not_before = date_time_ymd(2025, 1, 1);
-    params.not_after = date_time_ymd(2045, 1, 1);
-    params
+fn device_uri(device_id: &DeviceId) -> String {
+    format!("urn:cip22:device:{}", hex::encode(device_id))
 }
 
-fn uri(name: &str) -> Result<SanType, FleetError> {
-    Ok(SanType::URI(name.try_into()?))
+fn gateway_uri(address: &Address) -> String {
+    format!("urn:cip22:gateway:0x{}", hex::encode(address))
 }
 
 fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
@@ -204,49 +182,44 @@ fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
     Ok(bytes)
 }
 
-const ROOT_CERTIFICATE: &str = "root.pem";
-const ROOT_KEY: &str = "root.key";
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use rustls_pki_types::{CertificateDer, pem::PemObject};
-    use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
-
     use super::*;
-
-    #[test]
-    fn a_root_read_back_issues_certificates_that_its_first_life_signed_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let made = Root::load_or_generate(folder.path()).unwrap();
-        let loaded = Root::load_or_generate(folder.path()).unwrap();
-        assert_eq!(made.certificate(), loaded.certificate());
-        let root = CertificateDer::from_pem_slice(made.certificate().as_bytes()).unwrap();
-        let (_, root) = X509Certificate::from_der(&root).unwrap();
-        let issued = loaded.issue_device(&[7; 32]).unwrap();
-        let device = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
-        let (_, device) = X509Certificate::from_der(&device).unwrap();
-        assert_eq!(device.issuer(), root.subject());
-        let names = device.subject_alternative_name().unwrap().unwrap();
-        let expected = format!("urn:cip22:device:{}", "07".repeat(32));
-        assert!(matches!(names.value.general_names[..], [GeneralName::URI(name)] if name == expected));
-    }
 
     #[test]
     fn key_files_are_readable_by_their_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let arguments = Arguments {
             out: folder.path().to_owned(),
+            pairing: Pairings::Both,
             gateway_address: Some([1; 20]),
             dns: vec!["localhost".into()],
             device: vec![[2; 32]],
         };
         run(&arguments).unwrap();
         let device = format!("device-{}.key", "02".repeat(32));
-        for name in ["root.key", "gateway.key", &device] {
-            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        let shangmi = format!("sm2-{device}");
+        let standard = ["root.key", "gateway.key", &device];
+        for name in standard.iter().chain(&["sm2-root.key", "sm2-ca.key", "sm2-gateway.key", &shangmi]) {
+            let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_pairing_makes_no_files_of_the_other() {
+        for (pairing, made, not_made) in [
+            (Pairings::Standard, "root.pem", "sm2-root.pem"),
+            (Pairings::ShangMi, "sm2-root.pem", "root.pem"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let out = folder.path().to_owned();
+            run(&Arguments { out, pairing, gateway_address: None, dns: Vec::new(), device: Vec::new() })
+                .unwrap();
+            assert!(folder.path().join(made).exists());
+            assert!(!folder.path().join(not_made).exists());
         }
     }
 

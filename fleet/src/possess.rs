@@ -65,6 +65,7 @@ mod tests {
             revoked: 0,
             bad_batch_sig: 0,
             vanish_on_root: 0,
+            tls: provision::Tls::default(),
             group: 1,
             gateway_address: None,
             dns: vec!["localhost".to_owned()],

@@ -7,6 +7,7 @@ use std::{
 
 use cip22_device_sdk::{bls::BlsKey, sign::SigningKey};
 use cip22_wire::{Address, limits::GROUP_INDICES_MAX};
+use rustls_shangmi::Pairing;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     error::FleetError,
     files::write_private,
     manifest::{Manifest, Pile, Role, hex_bytes, hex_text},
-    pki::Root,
+    pki::{self, Issuer},
 };
 
 /// What to provision.
@@ -38,6 +39,9 @@ pub struct Arguments {
     /// Further piles that charge honestly and close the connection when a root comes.
     #[arg(long, default_value_t = 0)]
     pub vanish_on_root: u32,
+    /// Pairing of the piles' TLS.
+    #[arg(long, value_enum, default_value_t)]
+    pub tls: Tls,
     /// First group; each takes 224 piles.
     #[arg(long, default_value_t = 1)]
     pub group: u32,
@@ -47,6 +51,38 @@ pub struct Arguments {
     /// DNS names of the gateway.
     #[arg(long, default_value = "localhost", value_delimiter = ',')]
     pub dns: Vec<String>,
+}
+
+/// Pairing of the piles' TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tls {
+    /// P-256 certificates.
+    #[default]
+    Standard,
+    /// SM2 certificates.
+    #[value(name = "shangmi")]
+    ShangMi,
+    /// In turns: of each kind, the first pile standard, the second ShangMi, and so on.
+    Mixed,
+}
+
+impl Tls {
+    fn of_pile(self, number: u32) -> Pairing {
+        match self {
+            Self::Standard => Pairing::Standard,
+            Self::ShangMi => Pairing::ShangMi,
+            Self::Mixed if number % 2 == 0 => Pairing::ShangMi,
+            Self::Mixed => Pairing::Standard,
+        }
+    }
+
+    fn pairings(self) -> &'static [Pairing] {
+        match self {
+            Self::Standard => &[Pairing::Standard],
+            Self::ShangMi => &[Pairing::ShangMi],
+            Self::Mixed => &Pairing::ALL,
+        }
+    }
 }
 
 /// Makes the fleet.
@@ -68,8 +104,13 @@ pub fn run(arguments: &Arguments) -> Result<(), FleetError> {
     };
     secret_file(&out.join("site.secret"))?;
 
-    let root = Root::load_or_generate(&pki)?;
-    root.issue_gateway(&gateway, &arguments.dns)?.write(&pki, "gateway")?;
+    let mut issuers = Vec::new();
+    for pairing in arguments.tls.pairings() {
+        let issuer = Issuer::load_or_generate(&pki, *pairing)?;
+        let name = pki::file_name(*pairing, "gateway");
+        issuer.issue_gateway(&gateway, &arguments.dns)?.write(&pki, &name)?;
+        issuers.push((*pairing, issuer));
+    }
     let roles = [
         ("pile", arguments.count, Role::Honest),
         ("misbehaving", arguments.misbehaving, Role::Misbehaving),
@@ -82,16 +123,29 @@ pub fn run(arguments: &Arguments) -> Result<(), FleetError> {
         for number in 1..=count {
             let group = arguments.group
                 + u32::try_from(piles.len()).unwrap_or(u32::MAX) / u32::from(GROUP_INDICES_MAX);
-            piles.push(pile(&root, &pki, format!("{prefix}-{number:04}"), group, role)?);
+            let pairing = arguments.tls.of_pile(number);
+            let (_, issuer) = issuers
+                .iter()
+                .find(|(issues, _)| *issues == pairing)
+                .ok_or_else(|| FleetError::Setting(format!("nobody issues {pairing} certificates")))?;
+            let name = format!("{prefix}-{number:04}");
+            piles.push(pile((pairing, issuer), &pki, name, group, role)?);
         }
     }
     Manifest { piles }.store(&path)
 }
 
-fn pile(root: &Root, pki: &Path, name: String, group: u32, role: Role) -> Result<Pile, FleetError> {
+fn pile(
+    (pairing, issuer): (Pairing, &Issuer),
+    pki: &Path,
+    name: String,
+    group: u32,
+    role: Role,
+) -> Result<Pile, FleetError> {
     let (key, secret) = random_key()?;
     let (device_id, battery) = (random_id()?, random_id()?);
-    root.issue_device(&device_id)?.write(pki, &name)?;
+    let file = pki::file_name(pairing, &name);
+    issuer.issue_device(&device_id)?.write(pki, &file)?;
     // Who misbehaves is not there when a root comes.
     let co_signing = match role {
         Role::Misbehaving => None,
@@ -106,8 +160,9 @@ fn pile(root: &Root, pki: &Path, name: String, group: u32, role: Role) -> Result
         address: hex_text(&key.address()),
         group,
         battery: hex_text(&battery),
-        certificate: PathBuf::from(format!("pki/{name}.pem")),
-        certificate_key: PathBuf::from(format!("pki/{name}.key")),
+        pairing,
+        certificate: PathBuf::from(format!("pki/{file}.pem")),
+        certificate_key: PathBuf::from(format!("pki/{file}.key")),
         name,
         role,
     })
@@ -147,11 +202,12 @@ mod tests {
     use std::{collections::HashSet, os::unix::fs::PermissionsExt};
 
     use super::*;
+    use crate::link::{Binding, Connector, Gateway};
 
     fn arguments(out: PathBuf, count: u32) -> Arguments {
         let dns = vec!["localhost".to_owned()];
         let (misbehaving, revoked, bad_batch_sig, vanish_on_root) = (1, 1, 1, 1);
-        let (group, gateway_address) = (7, None);
+        let (group, gateway_address, tls) = (7, None, Tls::Standard);
         Arguments {
             out,
             count,
@@ -159,6 +215,7 @@ mod tests {
             revoked,
             bad_batch_sig,
             vanish_on_root,
+            tls,
             group,
             gateway_address,
             dns,
@@ -184,6 +241,30 @@ mod tests {
         let before = fs::read(folder.path().join("gateway.key")).unwrap();
         assert!(run(&arguments(folder.path().to_owned(), 1)).is_err(), "a fleet is not overwritten");
         assert_eq!(fs::read(folder.path().join("gateway.key")).unwrap(), before);
+    }
+
+    #[test]
+    fn piles_of_a_mixed_fleet_have_their_pairings_in_turns_each_under_its_own_root() {
+        let folder = tempfile::tempdir().unwrap();
+        run(&Arguments { tls: Tls::Mixed, ..arguments(folder.path().to_owned(), 3) }).unwrap();
+        let fleet = Manifest::load(&folder.path().join("fleet.json")).unwrap();
+        let pairings: Vec<_> = fleet.piles.iter().map(|pile| pile.pairing).collect();
+        let (standard, shangmi) = (Pairing::Standard, Pairing::ShangMi);
+        assert_eq!(pairings[..3], [standard, shangmi, standard]);
+        let gateway = Gateway::new("h:1".into(), "localhost".into(), &folder.path().join("pki")).unwrap();
+        for pile in &fleet.piles {
+            Connector::new(&gateway, pile, Binding::Raw).unwrap();
+        }
+        let confused = Pile { pairing: shangmi, ..fleet.piles[0].clone() };
+        assert!(Connector::new(&gateway, &confused, Binding::Raw).is_err(), "a P-256 key in ShangMi");
+    }
+
+    #[test]
+    fn a_standard_fleet_has_no_files_and_no_fields_of_shangmi() {
+        let folder = tempfile::tempdir().unwrap();
+        run(&arguments(folder.path().to_owned(), 1)).unwrap();
+        assert!(!folder.path().join("pki/sm2-root.pem").exists());
+        assert!(!fs::read_to_string(folder.path().join("fleet.json")).unwrap().contains("pairing"));
     }
 
     #[test]

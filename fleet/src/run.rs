@@ -100,8 +100,7 @@ pub async fn run(arguments: Arguments) -> Result<Totals, FleetError> {
     let fleet = Manifest::load(&arguments.fleet)?;
     let deployment = Arc::new(Deployment::load(&arguments.deployment)?);
     let folder = arguments.fleet.parent().unwrap_or(Path::new("."));
-    let gateway =
-        Gateway::new(arguments.gateway.clone(), arguments.dns.clone(), &folder.join("pki/root.pem"))?;
+    let gateway = Gateway::new(arguments.gateway.clone(), arguments.dns.clone(), &folder.join("pki"))?;
     fs::create_dir_all(&arguments.logs).map_err(FleetError::file(&arguments.logs))?;
     let state = arguments.state.clone().unwrap_or_else(|| folder.join("state"));
     let (honest, others) = cast(fleet.piles, arguments.misbehave);

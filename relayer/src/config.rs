@@ -18,6 +18,9 @@ use crate::error::Fault;
 use crate::limits::{ENDPOINTS_MAX, RECORDS_PER_BATCH_MAX};
 
 mod defaults;
+mod tls;
+
+pub use tls::{ShangMiConfig, TlsConfig, TlsFile, TlsFiles, TlsMode};
 
 /// The whole configuration. Paths are absolute or relative to the working folder once [`Config::load`] returned it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,8 @@ mod defaults;
 pub struct Config {
     /// What piles meet.
     pub gateway: GatewayConfig,
+    /// Which pairings of TLS 1.3.
+    pub tls: TlsConfig,
     /// How much of everything.
     pub limits: LimitsConfig,
     /// The journal.
@@ -50,11 +55,11 @@ pub struct Config {
 pub struct GatewayConfig {
     /// `host:port` that piles connect to.
     pub listen: String,
-    /// PEM file of the gateway's certificate chain, leaf first.
+    /// PEM file of the gateway's certificate chain in the standard pairing, leaf first.
     pub certificate: PathBuf,
     /// PEM file of the certificate's P-256 key.
     pub certificate_key: PathBuf,
-    /// PEM file of the root that device certificates chain to.
+    /// PEM file of the root that device certificates of the standard pairing chain to.
     pub root: PathBuf,
     /// Hex file of the secp256k1 key that signs tickets.
     pub gateway_key_file: PathBuf,
@@ -452,6 +457,9 @@ impl Config {
             &mut self.gateway.certificate,
             &mut self.gateway.certificate_key,
             &mut self.gateway.root,
+            &mut self.tls.shangmi.certificate,
+            &mut self.tls.shangmi.certificate_key,
+            &mut self.tls.shangmi.root,
             &mut self.gateway.gateway_key_file,
             &mut self.gateway.site_secret_file,
             &mut self.journal.path,

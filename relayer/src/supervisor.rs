@@ -71,12 +71,13 @@ const QUEUE_ITEMS_MAX: usize = 1_024;
 /// Once it serves, it prints one line of JSON to standard output: the addresses it listens on.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     let metrics = PrometheusBuilder::new().install_recorder().map_err(ServeError::Metrics)?;
-    let tls = Arc::new(tls::server_config(tls::Credentials::load(&SystemDisk, &config)?)?);
+    let tls = tls::server(&SystemDisk, &config)?;
     let ciphers = shangmi::suite::detect();
     tracing::info!(
         sm4_gcm = ?ciphers.sm4_gcm,
         aes_instructions = ciphers.aes_instructions,
         sealed_bodies = ?config.gateway.sealed_bodies,
+        tls_mode = ?config.tls.mode,
         "ciphers as this processor computes them"
     );
     let mut end = End::new().map_err(ServeError::Signals)?;
@@ -272,7 +273,7 @@ impl Daemon {
     /// Accepts piles until there is a reason to end, then drains their sessions. Returns the reason.
     async fn serve_piles(
         &self,
-        tls: Arc<rustls::ServerConfig>,
+        tls: rustls_shangmi::Server,
         status: &Status,
         http_listen: SocketAddr,
         end: &mut End,

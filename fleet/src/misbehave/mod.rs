@@ -19,7 +19,7 @@ use crate::{
     journal::PileLog,
     link::{Binding, Connector, Gateway},
     manifest::{Pile, Role},
-    pki::Root,
+    pki,
 };
 
 mod bad_crc;
@@ -186,13 +186,16 @@ impl Actor {
 
     /// With a certificate that names this pile, from a root of its own.
     fn foreign_client(&self, case: &str) -> Result<Client, FleetError> {
-        let issued = Root::generate()?.issue_device(&self.pile.device_id())?;
+        let pairing = self.pile.pairing;
+        let issued = pki::Issuer::generate(pairing)?.issue_device(&self.pile.device_id())?;
         let wrong = |error| FleetError::content(case, error);
-        let chain = vec![CertificateDer::from_pem_slice(issued.certificate.as_bytes()).map_err(wrong)?];
+        let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(wrong)?;
         let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).map_err(wrong)?;
         self.client_with(
             case,
-            Connector::with_certificate(&self.stage.gateway, chain, key, self.stage.binding)?,
+            Connector::with_certificate(&self.stage.gateway, pairing, chain, key, self.stage.binding)?,
         )
     }
 

@@ -1,5 +1,6 @@
 //! `relayer check`: whether this installation can serve, before it does. Each finding says what to do about it.
 
+mod certificates;
 mod chain;
 mod funds;
 mod installation;

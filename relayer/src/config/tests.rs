@@ -1,5 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
+use rustls_shangmi::Pairing;
+
 use super::*;
 use crate::disk::SystemDisk;
 
@@ -14,9 +16,15 @@ fn the_annotated_file_is_the_default_configuration() {
 fn the_annotated_file_mentions_every_key() {
     let every: toml::Table = toml::from_str(&Config::default().to_toml()).unwrap();
     let annotated: toml::Table = toml::from_str(ANNOTATED).unwrap();
-    for (section, keys) in &every {
-        for key in keys.as_table().unwrap().keys() {
-            assert!(annotated[section].get(key).is_some(), "[{section}] {key} is missing");
+    assert_mentions(&every, &annotated);
+}
+
+fn assert_mentions(every: &toml::Table, annotated: &toml::Table) {
+    for (key, value) in every {
+        let found = annotated.get(key);
+        assert!(found.is_some(), "{key} is missing");
+        if let (Some(inner), Some(found)) = (value.as_table(), found.and_then(toml::Value::as_table)) {
+            assert_mentions(inner, found);
         }
     }
 }
@@ -119,6 +127,26 @@ fn relative_paths_are_relative_to_the_file() {
     assert_eq!(config.journal.path, folder.path().join("data/j"));
     assert_eq!(config.admin.socket, Path::new("/run/r.sock"));
     assert_eq!(config.gateway.root, folder.path().join("pki/root.pem"));
+}
+
+#[test]
+fn the_mode_of_tls_names_the_pairings_and_each_has_files_of_its_own() {
+    assert_eq!(Config::default().tls.mode.pairings(), [Pairing::Standard]);
+    for (mode, pairings) in [("shangmi", &[Pairing::ShangMi][..]), ("both", &Pairing::ALL)] {
+        assert_eq!(parse(&format!("[tls]\nmode = {mode:?}")).unwrap().tls.mode.pairings(), pairings);
+        let config = parse_with("", &[("RELAYER__TLS__MODE", mode)]).unwrap();
+        assert_eq!(config.tls.mode.pairings(), pairings);
+    }
+    let error = parse("[tls]\nmode = \"tlcp\"").unwrap_err();
+    assert!(chain(&error).contains("tlcp"), "{}", chain(&error));
+    let environment = [("RELAYER__TLS__SHANGMI__CERTIFICATE_KEY", "/secrets/sm2.key")];
+    let mut config = parse_with("", &environment).unwrap();
+    config.resolve(Path::new("/etc/relayer"));
+    let files = config.tls_files(Pairing::ShangMi);
+    let key = TlsFile { key: "tls.shangmi.certificate_key", path: Path::new("/secrets/sm2.key") };
+    let root = TlsFile { key: "tls.shangmi.root", path: Path::new("/etc/relayer/pki/sm2-root.pem") };
+    assert_eq!((files.certificate_key, files.root), (key, root));
+    assert_eq!(config.tls_files(Pairing::Standard).root.key, "gateway.root");
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use cip22_wire::{Address, DeviceId};
 use rustls_pki_types::CertificateDer;
+use rustls_shangmi::Pairing;
 use x509_parser::extensions::GeneralName;
-use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY};
+use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, Oid, asn1_rs::oid};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::error::Fault;
@@ -15,8 +16,8 @@ pub enum IdentityError {
     /// Not an X.509 certificate, or with a malformed subject alternative name.
     #[error("the certificate does not parse")]
     Malformed,
-    /// Its key is not of the curve P-256.
-    #[error("the certificate's key is not P-256")]
+    /// Its key is not of the pairing's curve.
+    #[error("the certificate's key is not of the pairing's curve")]
     KeyAlgorithm,
     /// No subject alternative name of type URI.
     #[error("the certificate has no URI name")]
@@ -51,14 +52,14 @@ impl IdentityError {
     }
 }
 
-/// The device that a certificate names.
-pub fn device(certificate: &CertificateDer<'_>) -> Result<DeviceId, IdentityError> {
-    name(certificate, DEVICE_PREFIX)
+/// The device that a certificate of a pairing names.
+pub fn device(certificate: &CertificateDer<'_>, pairing: Pairing) -> Result<DeviceId, IdentityError> {
+    name(certificate, pairing, DEVICE_PREFIX)
 }
 
-/// The gateway's address that a certificate names.
-pub fn gateway(certificate: &CertificateDer<'_>) -> Result<Address, IdentityError> {
-    name(certificate, GATEWAY_PREFIX)
+/// The gateway's address that a certificate of a pairing names.
+pub fn gateway(certificate: &CertificateDer<'_>, pairing: Pairing) -> Result<Address, IdentityError> {
+    name(certificate, pairing, GATEWAY_PREFIX)
 }
 
 /// The URI of a device.
@@ -71,14 +72,22 @@ pub fn gateway_uri(address: &Address) -> String {
     format!("{GATEWAY_PREFIX}{}", hex::encode(address))
 }
 
-fn name<const N: usize>(certificate: &CertificateDer<'_>, prefix: &str) -> Result<[u8; N], IdentityError> {
+fn name<const N: usize>(
+    certificate: &CertificateDer<'_>,
+    pairing: Pairing,
+    prefix: &str,
+) -> Result<[u8; N], IdentityError> {
     let (rest, certificate) = X509Certificate::from_der(certificate).map_err(|_| IdentityError::Malformed)?;
     if !rest.is_empty() {
         return Err(IdentityError::Malformed);
     }
     let key = &certificate.public_key().algorithm;
     let curve = key.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
-    if key.algorithm != OID_KEY_TYPE_EC_PUBLIC_KEY || curve != Some(OID_EC_P256) {
+    let expected = match pairing {
+        Pairing::Standard => OID_EC_P256,
+        Pairing::ShangMi => OID_CURVE_SM2,
+    };
+    if key.algorithm != OID_KEY_TYPE_EC_PUBLIC_KEY || curve != Some(expected) {
         return Err(IdentityError::KeyAlgorithm);
     }
     let names = certificate.subject_alternative_name().map_err(|_| IdentityError::Malformed)?;
@@ -103,14 +112,26 @@ fn digits<const N: usize>(text: &str) -> Result<[u8; N], IdentityError> {
     Ok(bytes)
 }
 
+/// GM/T 0006, RFC 8998 §3.2.1.
+const OID_CURVE_SM2: Oid<'static> = oid!(1.2.156.10197.1.301);
 const DEVICE_PREFIX: &str = "urn:cip22:device:";
 const GATEWAY_PREFIX: &str = "urn:cip22:gateway:0x";
 
 #[cfg(test)]
 mod tests {
+    use cip22_fleet::pki::shangmi::Authority;
     use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, SanType};
+    use rustls_pki_types::pem::PemObject;
 
     use super::*;
+
+    fn device(certificate: &CertificateDer<'_>) -> Result<DeviceId, IdentityError> {
+        super::device(certificate, Pairing::Standard)
+    }
+
+    fn gateway(certificate: &CertificateDer<'_>) -> Result<Address, IdentityError> {
+        super::gateway(certificate, Pairing::Standard)
+    }
 
     #[test]
     fn a_device_certificate_names_its_device() {
@@ -164,6 +185,16 @@ mod tests {
         let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
         let certificate = params(&[uri(&device_uri(&[1; 32]))]).self_signed(&key).unwrap();
         assert_eq!(device(certificate.der()), Err(IdentityError::KeyAlgorithm));
+    }
+
+    #[test]
+    fn a_key_of_the_other_pairing_is_refused() {
+        let p256 = certificate(&[uri(&device_uri(&[1; 32]))]);
+        assert_eq!(super::device(&p256, Pairing::ShangMi), Err(IdentityError::KeyAlgorithm));
+        let issued = Authority::generate().unwrap().issue_device(&[2; 32]).unwrap();
+        let sm2 = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+        assert_eq!(super::device(&sm2, Pairing::ShangMi), Ok([2; 32]));
+        assert_eq!(device(&sm2), Err(IdentityError::KeyAlgorithm));
     }
 
     #[test]

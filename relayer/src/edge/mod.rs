@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod body;
+pub mod handshake;
 pub mod http2;
 pub mod identity;
 pub mod link;

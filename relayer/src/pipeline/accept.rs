@@ -1,6 +1,5 @@
 //! TLS handshake, certificate, binding: from a TCP connection to a [`Link`].
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cip22_wire::DeviceId;
 use metrics::{counter, gauge};
-use rustls::ServerConfig;
+use rustls_shangmi::{Pairing, Server};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, field, info, info_span, warn};
@@ -18,10 +16,12 @@ use tracing::{Instrument, Span, debug, field, info, info_span, warn};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::edge::admission::{Admission, AdmissionLimits, Place};
+use crate::edge::handshake::{self, Authenticated, Refused};
 use crate::edge::http2::{self, Http2Limits};
 use crate::edge::link::{Binding, Link};
 use crate::edge::paced::Paced;
-use crate::edge::{identity, tls};
+use crate::edge::tls;
+use crate::error::with_causes;
 use crate::gateway::Gateway;
 use crate::limits::{CONNECTION_END_TIMEOUT_MS, REQUEST_BURST_MAX, REQUESTS_PER_SECOND_MAX};
 use crate::net::{BoxStream, Listener};
@@ -94,14 +94,14 @@ impl From<&Config> for AcceptLimits {
 /// their host; HTTP/2 connections take no more streams. Dropping the future closes all that are left.
 pub async fn run(
     listener: Box<dyn Listener>,
-    tls: Arc<ServerConfig>,
+    tls: Server,
     host: Arc<dyn SessionHost>,
     clock: SharedClock,
     limits: AcceptLimits,
     stop: CancellationToken,
 ) {
     let admission = Admission::new(limits.admission, clock.clone());
-    let shared = Arc::new(Shared { tls: TlsAcceptor::from(tls), host, clock, limits, stop, admission });
+    let shared = Arc::new(Shared { tls, host, clock, limits, stop, admission });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -110,10 +110,16 @@ pub async fn run(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => match shared.admission.enter(peer.ip()) {
                     Ok(place) => {
-                        let span = info_span!("connection", %peer, device = field::Empty, binding = field::Empty);
+                        let span = info_span!(
+                            "connection",
+                            %peer,
+                            device = field::Empty,
+                            pairing = field::Empty,
+                            binding = field::Empty
+                        );
                         connections.spawn(shared.clone().connection(stream, peer, place).instrument(span));
                     }
-                    Err(refused) => handshake_result(refused.label()),
+                    Err(refused) => handshake_result(refused.label(), None),
                 },
                 Err(error) => {
                     // Most often the process is out of file descriptors: without a pause this would spin.
@@ -133,7 +139,7 @@ pub async fn run(
 type Tls = TlsStream<Paced<BoxStream>>;
 
 struct Shared {
-    tls: TlsAcceptor,
+    tls: Server,
     host: Arc<dyn SessionHost>,
     clock: SharedClock,
     limits: AcceptLimits,
@@ -144,8 +150,9 @@ struct Shared {
 impl Shared {
     async fn connection(self: Arc<Self>, stream: BoxStream, peer: SocketAddr, place: Place) {
         let _open = OpenConnection::new();
-        let Some((stream, device_id)) = self.handshake(stream, &place).await else { return };
-        Span::current().record("device", hex::encode(device_id));
+        let Some(authenticated) = self.handshake(stream, &place).await else { return };
+        let Authenticated { stream, pairing, device_id } = authenticated;
+        Span::current().record("device", hex::encode(device_id)).record("pairing", tls::label(pairing));
         let binding = match stream.get_ref().1.alpn_protocol() {
             Some(protocol) if protocol == tls::ALPN_HTTP2 => Binding::Http2,
             // Only names that we offered are ever agreed on; without ALPN, frames are assumed.
@@ -179,45 +186,33 @@ impl Shared {
         }
     }
 
-    async fn handshake(&self, stream: BoxStream, place: &Place) -> Option<(Tls, DeviceId)> {
+    async fn handshake(&self, stream: BoxStream, place: &Place) -> Option<Authenticated<Paced<BoxStream>>> {
         let _turn = tokio::select! {
             turn = place.turn() => match turn {
                 Ok(turn) => turn,
                 Err(refused) => {
-                    handshake_result(refused.label());
+                    handshake_result(refused.label(), None);
                     return None;
                 }
             },
             () = self.stop.cancelled() => return None,
         };
         let stream = Paced::new(stream, self.clock.clone(), self.limits.bytes_per_second_max);
-        let accepted: io::Result<Tls> = tokio::select! {
-            accepted = self.tls.accept(stream) => accepted,
+        let accepted = tokio::select! {
+            accepted = handshake::accept(&self.tls, stream) => accepted,
             () = self.clock.sleep(self.limits.handshake_timeout) => {
-                handshake_result("timeout");
+                handshake_result("timeout", None);
                 return None;
             }
             () = self.stop.cancelled() => return None,
         };
-        let mut stream = match accepted {
-            Ok(stream) => stream,
-            Err(error) => {
-                refused(tls::cause(&error));
-                debug!(%error, "handshake failed");
-                return None;
+        match accepted {
+            Ok(authenticated) => {
+                handshake_result("accepted", Some(authenticated.pairing));
+                Some(authenticated)
             }
-        };
-        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        match leaf.map_or(Err(identity::IdentityError::Missing), identity::device) {
-            Ok(device_id) => {
-                handshake_result("accepted");
-                Some((stream, device_id))
-            }
-            Err(error) => {
-                refused(error.label());
-                info!(%error, "certificate refused");
-                // Says goodbye, so that the pile can tell a refusal from a broken line.
-                let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+            Err(refused) => {
+                report_refusal(&refused);
                 None
             }
         }
@@ -240,13 +235,22 @@ impl Drop for OpenConnection {
     }
 }
 
-fn handshake_result(result: &'static str) {
-    counter!("handshakes_total", "result" => result).increment(1);
+/// The pairing is known once the handshake has passed.
+fn handshake_result(result: &'static str, pairing: Option<Pairing>) {
+    let pairing = pairing.map_or("none", tls::label);
+    counter!("handshakes_total", "result" => result, "pairing" => pairing).increment(1);
 }
 
-fn refused(cause: &'static str) {
-    handshake_result("refused");
+fn report_refusal(refused: &Refused) {
+    handshake_result("refused", None);
+    let cause = refused.label();
     counter!("handshake_errors_total", "cause" => cause).increment(1);
+    let error = with_causes(refused);
+    match refused {
+        // A pile with a certificate of ours, or with parts of both pairings: somebody provisioned or meddled.
+        Refused::Check(_) | Refused::Identity(_) => info!(cause, error, "connection refused"),
+        _ => debug!(cause, error, "handshake failed"),
+    }
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

@@ -2,22 +2,25 @@
 #![allow(missing_docs)]
 
 mod http2;
+mod pairings;
 mod pki;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cip22_fleet::pki::shangmi::Authority;
 use cip22_relayer::clock::{SharedClock, SystemClock};
 use cip22_relayer::edge::admission::AdmissionLimits;
 use cip22_relayer::edge::http2::Http2Limits;
 use cip22_relayer::edge::link::{Binding, Link};
-use cip22_relayer::edge::tls::{self, ALPN_HTTP2, ALPN_RAW, Credentials};
+use cip22_relayer::edge::tls::{ALPN_HTTP2, ALPN_RAW, Credentials};
 use cip22_relayer::net::{BoxStream, Net, Tcp};
 use cip22_relayer::pipeline::accept::{self, AcceptLimits, SessionHost};
 use cip22_wire::DeviceId;
 use pki::{Issued, Root};
 use rustls_pki_types::ServerName;
+use rustls_shangmi::{Pairing, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -197,6 +200,7 @@ async fn a_stop_ends_the_accept_loop_while_a_handshake_is_open() {
 /// An accept loop whose sessions send back what they receive.
 struct Edge {
     root: Root,
+    authority: Authority,
     address: String,
     host: Arc<Echo>,
     stop: CancellationToken,
@@ -213,19 +217,27 @@ impl Edge {
     }
 
     async fn start_with_clock(limits: AcceptLimits, clock: SharedClock) -> Self {
-        let root = Root::new();
-        let gateway = root.gateway();
-        let credentials = Credentials::from_pem(
-            root.pem.as_bytes(),
-            gateway.certificate.as_bytes(),
-            gateway.key.as_bytes(),
-        );
-        let config = Arc::new(tls::server_config(credentials.unwrap()).unwrap());
+        Self::serve(&[Pairing::Standard], limits, clock).await
+    }
+
+    /// Serves these pairings.
+    async fn serve(pairings: &[Pairing], limits: AcceptLimits, clock: SharedClock) -> Self {
+        let (root, authority) = (Root::new(), Authority::generate().unwrap());
+        let configurations = pairings.iter().map(|pairing| {
+            let (root, gateway) = match pairing {
+                Pairing::Standard => (root.pem.clone(), root.gateway()),
+                Pairing::ShangMi => (authority.root_certificate().unwrap(), pairings::gateway(&authority)),
+            };
+            let (certificate, key) = (gateway.certificate.as_bytes(), gateway.key.as_bytes());
+            let credentials = Credentials::from_pem(*pairing, root.as_bytes(), certificate, key).unwrap();
+            credentials.configuration().unwrap()
+        });
+        let server = Server::new(configurations).unwrap();
         let listener = Tcp.listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (host, stop) = (Arc::new(Echo::default()), CancellationToken::new());
-        let task = tokio::spawn(accept::run(listener, config, host.clone(), clock, limits, stop.clone()));
-        Self { root, address, host, stop, task }
+        let task = tokio::spawn(accept::run(listener, server, host.clone(), clock, limits, stop.clone()));
+        Self { root, authority, address, host, stop, task }
     }
 
     async fn connect(&self, issued: &Issued, alpn: Option<&[u8]>) -> std::io::Result<TlsStream<BoxStream>> {
@@ -319,7 +331,9 @@ async fn echo(stream: &mut TlsStream<BoxStream>, bytes: &[u8]) -> std::io::Resul
 }
 
 fn client_config(root: &str, issued: &Issued, alpn: Option<&[u8]>) -> rustls::ClientConfig {
-    tls::client_config(root.as_bytes(), issued.certificate.as_bytes(), issued.key.as_bytes(), alpn).unwrap()
+    let (certificate, key) = (issued.certificate.as_bytes(), issued.key.as_bytes());
+    let credentials = Credentials::from_pem(Pairing::Standard, root.as_bytes(), certificate, key).unwrap();
+    rustls::ClientConfig::clone(credentials.client(alpn).unwrap().config())
 }
 
 fn root_store(pem: &str) -> rustls::RootCertStore {

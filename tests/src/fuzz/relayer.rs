@@ -16,6 +16,7 @@ use cip22_relayer::view::Epoch;
 use cip22_wire::message::{BattTelem, Body, Challenge};
 use cip22_wire::{frame, statement, telemetry};
 use rustls_pki_types::CertificateDer;
+use rustls_shangmi::Pairing;
 use serde_json::json;
 
 use super::input::Input;
@@ -23,7 +24,9 @@ use super::input::Input;
 /// Any DER.
 pub(crate) fn certificates(data: &[u8]) {
     let certificate = CertificateDer::from(data);
-    let _ = (identity::device(&certificate), identity::gateway(&certificate));
+    for pairing in Pairing::ALL {
+        let _ = (identity::device(&certificate, pairing), identity::gateway(&certificate, pairing));
+    }
 }
 
 /// A line on the admin socket. What is read is written as a line that reads the same; a refusal is a line too.

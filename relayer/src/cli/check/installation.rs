@@ -1,25 +1,20 @@
 //! The part of `relayer check` that needs no chain: files, keys, certificates, journal.
 
 use std::error::Error;
-use std::sync::Arc;
 
 use cip22_wire::Address;
-use rustls::client::danger::ServerCertVerifier;
-use rustls_pki_types::{CertificateDer, UnixTime};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::Finding;
+use super::{Finding, certificates};
 use crate::config::Config;
 use crate::deployment::Deployment;
 use crate::disk::Disk;
-use crate::edge::{identity, tls};
 use crate::error::with_causes;
 use crate::gateway_key::GatewayKey;
 use crate::journal::Journal;
 use crate::journal::redb_log::RedbLog;
 
 /// What was found, or why it will not do.
-type Outcome = Result<String, Box<dyn Error>>;
+pub(super) type Outcome = Result<String, Box<dyn Error>>;
 
 /// Every check. The configuration itself has been checked by loading it.
 pub(super) fn all(disk: &dyn Disk, config: &Config, now_ms: u64) -> Vec<Finding> {
@@ -40,11 +35,6 @@ pub(super) fn all(disk: &dyn Disk, config: &Config, now_ms: u64) -> Vec<Finding>
             signers(disk, config),
             "see chain.signer_key_files: each 64 hex digits, for its owner alone (chmod 600)",
         ),
-        (
-            "certificates",
-            certificates(disk, config),
-            "see gateway.certificate, certificate_key and root; piles refuse the gateway otherwise",
-        ),
         ("deployment", deployment(config), "take chain.deployment_file from the deployment script"),
         ("journal", journal(disk, config), "see journal.path and its folder; never start from an older copy"),
     ];
@@ -55,23 +45,12 @@ pub(super) fn all(disk: &dyn Disk, config: &Config, now_ms: u64) -> Vec<Finding>
             Err(error) => Finding::fail(name, with_causes(error.as_ref()), mend),
         })
         .collect();
-    findings.extend(certificate_age(disk, config, now_ms));
+    findings.extend(certificates::all(disk, config, now_ms));
     if config.dev {
         let detail = "--dev accepts key files that others may read".to_owned();
         findings.push(Finding::warn("key files", detail, "leave --dev out where keys are worth something"));
     }
     findings
-}
-
-/// A warning while the certificate is valid for a short time only.
-fn certificate_age(disk: &dyn Disk, config: &Config, now_ms: u64) -> Option<Finding> {
-    let credentials = tls::Credentials::load(disk, config).ok()?;
-    let (_, parsed) = X509Certificate::from_der(credentials.chain.first()?).ok()?;
-    let left_s = parsed.validity().not_after.timestamp().saturating_sub(i64::try_from(now_ms / 1_000).ok()?);
-    (0..CERTIFICATE_WARNING_S).contains(&left_s).then(|| {
-        let detail = format!("the certificate ends in {} days", left_s / DAY_S);
-        Finding::warn("certificate age", detail, "renew it and start the relayer again")
-    })
 }
 
 pub(super) fn gateway_key(disk: &dyn Disk, config: &Config) -> Result<GatewayKey, Box<dyn Error>> {
@@ -97,55 +76,6 @@ pub(super) fn signer_addresses(disk: &dyn Disk, config: &Config) -> Result<Vec<A
         addresses.push(GatewayKey::from_bytes(key.expose())?.address());
     }
     Ok(addresses)
-}
-
-/// Files parse, key and certificate belong together, the leaf is in date and names our address, and a pile that trusts `root`
-/// would accept it.
-fn certificates(disk: &dyn Disk, config: &Config) -> Outcome {
-    let credentials = tls::Credentials::load(disk, config)?;
-    let (chain, roots) = (credentials.chain.clone(), credentials.roots.clone());
-    let leaf = chain.first().ok_or("the certificate file is empty")?;
-    let named = identity::gateway(leaf)?;
-    let key = gateway_key(disk, config)?;
-    if named != key.address() {
-        let (named, ours) = (hex::encode(named), hex::encode(key.address()));
-        return Err(
-            format!("the certificate names 0x{named}, but gateway.gateway_key_file is 0x{ours}").into()
-        );
-    }
-    chain_to_root(&chain, roots)?;
-    tls::server_config(credentials)?;
-    let (_, parsed) = X509Certificate::from_der(leaf)?;
-    Ok(format!("names 0x{}, valid until {}", hex::encode(named), parsed.validity().not_after))
-}
-
-fn chain_to_root(
-    chain: &[CertificateDer<'_>],
-    roots: Vec<CertificateDer<'static>>,
-) -> Result<(), Box<dyn Error>> {
-    let mut store = rustls::RootCertStore::empty();
-    for root in roots {
-        store.add(root)?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let store = Arc::new(store);
-    let (leaf, intermediates) = chain.split_first().ok_or("the certificate file is empty")?;
-    // The DNS names are those of the certificate itself: which one piles use is theirs to know.
-    let name = dns_name(leaf)?;
-    let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(store, provider).build()?;
-    verifier.verify_server_cert(leaf, intermediates, &name, &[], UnixTime::now())?;
-    Ok(())
-}
-
-fn dns_name(leaf: &CertificateDer<'_>) -> Result<rustls_pki_types::ServerName<'static>, Box<dyn Error>> {
-    let (_, parsed) = X509Certificate::from_der(leaf)?;
-    let names =
-        parsed.subject_alternative_name()?.ok_or("the certificate has no subject alternative name")?;
-    let name = names.value.general_names.iter().find_map(|name| match name {
-        x509_parser::extensions::GeneralName::DNSName(name) => Some((*name).to_owned()),
-        _ => None,
-    });
-    Ok(rustls_pki_types::ServerName::try_from(name.ok_or("the certificate has no DNS name")?)?)
 }
 
 fn deployment(config: &Config) -> Outcome {
@@ -178,19 +108,18 @@ fn is_running(config: &Config) -> bool {
     std::os::unix::net::UnixStream::connect(&config.admin.socket).is_ok()
 }
 
-const DAY_S: i64 = 24 * 3_600;
-/// From so little time on, a certificate's end is warned of.
-const CERTIFICATE_WARNING_S: i64 = 30 * DAY_S;
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use cip22_fleet::pki::shangmi::Authority;
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
 
     use super::super::Level;
     use super::*;
+    use crate::config::TlsMode;
     use crate::disk::SystemDisk;
+    use crate::edge::identity;
 
     /// 2030-01-01.
     const NOW_MS: u64 = 1_893_456_000_000;
@@ -253,6 +182,57 @@ mod tests {
     }
 
     #[test]
+    fn each_pairing_of_the_mode_is_checked_and_no_other() {
+        let mut site = Site::new(|_| {});
+        site.config.tls.mode = TlsMode::Both;
+        assert_eq!(site.failures(), ["ShangMi certificates"], "there are none");
+        site.add_shangmi(&address());
+        assert_eq!(site.failures(), Vec::<String>::new());
+        site.add_shangmi(&[9; 20]);
+        assert_eq!(site.failures(), ["ShangMi certificates"], "of another gateway");
+        site.config.tls.mode = TlsMode::Standard;
+        assert_eq!(site.failures(), Vec::<String>::new());
+        site.add_shangmi(&address());
+        site.config.tls.mode = TlsMode::ShangMi;
+        std::fs::remove_file(&site.config.gateway.certificate).unwrap();
+        assert_eq!(site.failures(), Vec::<String>::new(), "standard certificates are not needed");
+    }
+
+    #[test]
+    fn a_certificate_of_one_pairing_fails_in_the_other() {
+        let mut site = Site::new(|_| {});
+        site.add_shangmi(&address());
+        let (gateway, shangmi) = (site.config.gateway.clone(), site.config.tls.shangmi.clone());
+        site.config.tls.mode = TlsMode::ShangMi;
+        site.config.tls.shangmi.certificate = gateway.certificate;
+        site.config.tls.shangmi.certificate_key = gateway.certificate_key;
+        assert_eq!(site.failures(), ["ShangMi certificates"]);
+        site.config.tls.mode = TlsMode::Standard;
+        site.config.gateway.certificate = shangmi.certificate;
+        site.config.gateway.certificate_key = shangmi.certificate_key;
+        assert_eq!(site.failures(), ["certificates"]);
+    }
+
+    #[test]
+    fn a_shangmi_key_that_others_may_read_fails_by_the_name_of_its_key() {
+        use std::os::unix::fs::PermissionsExt;
+        let mut site = Site::new(|_| {});
+        site.add_shangmi(&address());
+        site.config.tls.mode = TlsMode::Both;
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&site.config.tls.shangmi.certificate_key, open).unwrap();
+        let failed = all(&SystemDisk, &site.config, NOW_MS);
+        let failed = failed.iter().find(|finding| finding.level == Level::Fail).unwrap();
+        assert!(failed.detail.starts_with("tls.shangmi.certificate_key "), "{}", failed.detail);
+        let root = std::fs::read_to_string(&site.config.tls.shangmi.root).unwrap();
+        write(&site.config.tls.shangmi.root, &root.repeat(2));
+        site.config.dev = true;
+        let failed = all(&SystemDisk, &site.config, NOW_MS);
+        let failed = failed.iter().find(|finding| finding.level == Level::Fail).unwrap();
+        assert!(failed.detail.starts_with("tls.shangmi.root holds 2 certificates"), "{}", failed.detail);
+    }
+
+    #[test]
     fn missing_files_each_fail_their_own_check() {
         let site = Site::new(|_| {});
         std::fs::remove_file(&site.config.gateway.site_secret_file).unwrap();
@@ -278,7 +258,7 @@ mod tests {
     /// An installation in a fresh folder.
     struct Site {
         config: Config,
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
     }
 
     impl Site {
@@ -300,7 +280,7 @@ mod tests {
             let mut root = CertificateParams::default();
             root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
             write(&config.gateway.root, &root.self_signed(&root_key).unwrap().pem());
-            let address = GatewayKey::from_bytes(&[1; 32]).unwrap().address();
+            let address = address();
             let mut params = CertificateParams::default();
             params.subject_alt_names =
                 vec![SanType::DnsName("gateway.example".try_into().unwrap()), uri(&address)];
@@ -317,7 +297,19 @@ mod tests {
                 write(path, &"01".repeat(32));
             }
             write(&config.chain.deployment_file, &deployment());
-            Self { config, _folder: folder }
+            Self { config, folder }
+        }
+
+        /// With files of the ShangMi pairing beside, for the gateway of an address.
+        fn add_shangmi(&mut self, address: &Address) {
+            let folder = self.folder.path();
+            let authority = Authority::generate().unwrap();
+            authority.write(folder).unwrap();
+            let gateway = authority.issue_gateway(address, &["gateway.example".into()]).unwrap();
+            gateway.write(folder, "sm2-gateway").unwrap();
+            self.config.tls.shangmi.root = folder.join("sm2-root.pem");
+            self.config.tls.shangmi.certificate = folder.join("sm2-gateway.pem");
+            self.config.tls.shangmi.certificate_key = folder.join("sm2-gateway.key");
         }
 
         /// Names of the checks that fail.
@@ -333,6 +325,10 @@ mod tests {
                 .map(|finding| finding.name)
                 .collect()
         }
+    }
+
+    fn address() -> Address {
+        GatewayKey::from_bytes(&[1; 32]).unwrap().address()
     }
 
     fn deployment() -> String {
