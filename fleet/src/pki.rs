@@ -67,9 +67,9 @@ impl Pairings {
 #[derive(Debug)]
 pub enum Issuer {
     /// A root.
-    Standard(standard::Root),
+    Standard(Box<standard::Root>),
     /// A CA under a root.
-    ShangMi(shangmi::Authority),
+    ShangMi(Box<shangmi::Authority>),
 }
 
 impl Issuer {
@@ -79,8 +79,8 @@ impl Issuer {
     /// The system's random source failed.
     pub fn generate(pairing: Pairing) -> Result<Self, FleetError> {
         Ok(match pairing {
-            Pairing::Standard => Self::Standard(standard::Root::generate()?),
-            Pairing::ShangMi => Self::ShangMi(shangmi::Authority::generate()?),
+            Pairing::Standard => Self::Standard(Box::new(standard::Root::generate()?)),
+            Pairing::ShangMi => Self::ShangMi(Box::new(shangmi::Authority::generate()?)),
         })
     }
 
@@ -90,8 +90,8 @@ impl Issuer {
     /// Files that cannot be read or written, or hold something else.
     pub fn load_or_generate(folder: &Path, pairing: Pairing) -> Result<Self, FleetError> {
         Ok(match pairing {
-            Pairing::Standard => Self::Standard(standard::Root::load_or_generate(folder)?),
-            Pairing::ShangMi => Self::ShangMi(shangmi::Authority::load_or_generate(folder)?),
+            Pairing::Standard => Self::Standard(Box::new(standard::Root::load_or_generate(folder)?)),
+            Pairing::ShangMi => Self::ShangMi(Box::new(shangmi::Authority::load_or_generate(folder)?)),
         })
     }
 

@@ -71,7 +71,7 @@ impl Tls {
         match self {
             Self::Standard => Pairing::Standard,
             Self::ShangMi => Pairing::ShangMi,
-            Self::Mixed if number % 2 == 0 => Pairing::ShangMi,
+            Self::Mixed if number.is_multiple_of(2) => Pairing::ShangMi,
             Self::Mixed => Pairing::Standard,
         }
     }

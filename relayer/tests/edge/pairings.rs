@@ -6,6 +6,7 @@ use cip22_fleet::pki::shangmi::Authority;
 use cip22_relayer::clock::SystemClock;
 use cip22_relayer::edge::link::Binding;
 use cip22_relayer::edge::tls::{ALPN_HTTP2, ALPN_RAW, Credentials};
+use cip22_relayer::net::{Net, Tcp};
 use rustls::AlertDescription;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -106,7 +107,7 @@ async fn an_offer_of_parts_of_both_pairings_is_refused() {
 async fn a_tls_1_2_client_is_refused_in_every_mode() {
     for pairings in [&[Pairing::ShangMi][..], &Pairing::ALL] {
         let edge = serve(pairings).await;
-        let mut socket = tokio::net::TcpStream::connect(&edge.address).await.unwrap();
+        let mut socket = Tcp.connect(&edge.address).await.unwrap();
         socket.write_all(&tls_1_2_client_hello()).await.unwrap();
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).await.unwrap();
