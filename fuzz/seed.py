@@ -153,6 +153,16 @@ def certificate(name, names):
         put("certificates", name, out.read_bytes())
 
 
+def ciphers():
+    # Key, nonce, associated data's length, gap, change (kind, place, bit), associated data and plaintext.
+    head = bytes(range(16)) + b"\7" * 12
+    for length in (0, 1, 16, 17, 240, 497, 1009, 2100):
+        for kind in range(4):
+            change = bytes([kind]) + (length // 2).to_bytes(2, "big") + bytes([length % 8])
+            put("sm4_gcm", f"{length:04}-{kind}", head + bytes([length % 70, length % 33]) + change + bytes(i * 7 & 255 for i in range(length % 70 + length)))
+
+
 wire()
 device()
 relayer()
+ciphers()

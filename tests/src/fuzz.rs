@@ -5,6 +5,7 @@
 
 mod board;
 mod chain;
+mod ciphers;
 mod device;
 mod input;
 mod relayer;
@@ -38,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     ("journal_records", relayer::journal_records),
     ("messages", wire::messages),
     ("relayer_session", relayer_session::serve),
+    ("sm4_gcm", ciphers::sm4_gcm),
     ("tariffs", wire::tariffs),
 ];
 

@@ -9,7 +9,7 @@ use aead::{
 };
 use zeroize::ZeroizeOnDrop;
 
-use super::backend::{AnyKernel, Implementation, Unavailable};
+use super::backend::{AnyKernel, Implementation, Unavailable, first_counter};
 
 /// Longest message, bytes: the counter has 2³² - 2 blocks for it (SP 800-38D §5.2.1.1).
 pub const MAX_LENGTH: u64 = (1 << 36) - 32;
@@ -76,7 +76,7 @@ impl AeadInOut for Sm4Gcm {
         buffer: InOutBuf<'_, '_, u8>,
     ) -> Result<Tag<Self>, Error> {
         check_lengths(associated_data.len(), buffer.len())?;
-        Ok(self.kernel.seal_message(&nonce.0, associated_data, buffer).into())
+        Ok(self.kernel.seal_message(&first_counter(&nonce.0), associated_data, buffer).into())
     }
 
     fn decrypt_inout_detached(
@@ -87,7 +87,11 @@ impl AeadInOut for Sm4Gcm {
         tag: &Tag<Self>,
     ) -> Result<(), Error> {
         check_lengths(associated_data.len(), buffer.len())?;
-        if self.kernel.open_message(&nonce.0, associated_data, buffer, &tag.0) { Ok(()) } else { Err(Error) }
+        if self.kernel.open_message(&first_counter(&nonce.0), associated_data, buffer, &tag.0) {
+            Ok(())
+        } else {
+            Err(Error)
+        }
     }
 }
 

@@ -161,6 +161,50 @@ proptest! {
         }
     }
 
+    /// Whatever is sealed, refused or skipped: numbers rise, none is used twice, and 2²⁴ is never reached.
+    #[test]
+    fn a_sealer_uses_each_number_at_most_once_and_none_beyond_the_last(
+        steps in prop::collection::vec(
+            prop_oneof![
+                3 => Just(None),
+                1 => (0..=MAX_MESSAGES + 3).prop_map(Some),
+                1 => (MAX_MESSAGES - 3..=MAX_MESSAGES).prop_map(Some),
+                1 => Just(Some(u64::MAX)),
+            ],
+            1..60,
+        ),
+        too_long in 0usize..60,
+    ) {
+        let ((mut gateway, _), (_, mut pile)) = ends(Suite::Sm4Gcm, b"1");
+        let mut least = 0;
+        for (number, step) in steps.into_iter().enumerate() {
+            if number == too_long {
+                let mut body = vec![0; MAX_MESSAGE_LENGTH + 1];
+                prop_assert!(gateway.seal(b"", &mut body).is_err());
+                prop_assert!(body.iter().all(|byte| *byte == 0));
+                prop_assert_eq!(gateway.next_sequence(), least);
+            }
+            if let Some(start) = step {
+                gateway = gateway.starting_at(start);
+                least = least.max(start);
+            }
+            let mut body = *b"power";
+            match gateway.seal(b"", &mut body) {
+                Ok(sealed) => {
+                    prop_assert!(sealed.sequence == least && least < MAX_MESSAGES);
+                    least += 1;
+                    prop_assert_eq!(pile.open(sealed.sequence, b"", &mut body, &sealed.tag), Ok(()));
+                }
+                Err(refused) => {
+                    prop_assert_eq!(refused, Error::NoncesExhausted);
+                    prop_assert!(least >= MAX_MESSAGES);
+                }
+            }
+            prop_assert_eq!(&body, b"power");
+            prop_assert_eq!(gateway.next_sequence(), least);
+        }
+    }
+
     #[test]
     fn messages_out_of_order_are_opened_once_each(order in Just((0u64..100).collect::<Vec<_>>()).prop_shuffle()) {
         let ((mut gateway, _), (_, mut pile)) = ends(Suite::Sm4Gcm, b"1");

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the vectors beside it. Needs the PyPI packages `cryptography` (with OpenSSL 4) and `gmssl-pyx` (GmSSL), and the
 `openssl` command (3.0 or later). No code of this project takes part: SM4-GCM and HKDF come from OpenSSL, HMAC-SM3 from both,
-KDF2 from its definition over GmSSL's HMAC, certificates from the command."""
+KDF2 from its definition and, as the same function, from SP 800-108's KDF; certificates from the command."""
 
 import json
 import random
@@ -14,6 +14,7 @@ from cryptography.hazmat.backends.openssl import backend
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.kbkdf import CounterLocation, KBKDFHMAC, Mode
 
 HERE = Path(__file__).parent
 DRAW = random.Random("shangmi vectors 1")
@@ -30,7 +31,12 @@ def hmac_sm3(key, data):
 
 def kdf2(salt, secret, info, length):
     blocks = (hmac_sm3(salt, secret + counter.to_bytes(4, "big") + info) for counter in range(1, 2 + length // 32))
-    return b"".join(blocks)[:length]
+    out = b"".join(blocks)[:length]
+    # The KDF of SP 800-108 in counter mode is the same, keyed by the salt, with its counter between secret and info.
+    middle = CounterLocation.MiddleFixed
+    other = KBKDFHMAC(hashes.SM3(), Mode.CounterMode, length, 4, None, middle, None, None, secret + info, break_location=len(secret))
+    assert other.derive(salt) == out, "the definition and SP 800-108 differ"
+    return out
 
 
 def sm4_gcm(length, aad_length):
@@ -125,6 +131,6 @@ lengths = [0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 240, 255, 256, 257, 496, 49
 write("sm4_gcm", version, [sm4_gcm(length, aad) for length in lengths for aad in (0, 5, 16, 21) if length < 300 or aad == 5])
 write("hmac_sm3", f"{version}; GmSSL", [hmac_case(k, n) for k in (16, 32, 64, 65, 200) for n in (0, 1, 64, 100)])
 write("hkdf_sm3", version, [hkdf(s, z, i, n) for s in (1, 32, 80) for z in (32, 64) for i in (0, 10) for n in (16, 32, 33, 100)])
-write("kdf2", f"definition over {version}; GmSSL",
+write("kdf2", f"definition over {version} and GmSSL; SP 800-108 of {version}",
       [kdf2_case(s, z, i, n) for s in (16, 32, 64) for z in (32, 64) for i in (0, 9) for n in (1, 16, 32, 33, 64, 100)])
 write("sm2_chain", subprocess.run(["openssl", "version"], capture_output=True, text=True, check=True).stdout.strip(), chain())

@@ -13,12 +13,12 @@ use super::{Counter, Hash, Kernel, KeyStream, MAX_BLOCKS, SHORT_BLOCKS, next_cou
 #[inline]
 pub(super) fn seal<K: Kernel>(
     kernel: &K,
-    nonce: &[u8; 12],
+    first: &Counter,
     associated_data: &[u8],
     data: InOutBuf<'_, '_, u8>,
 ) -> [u8; 16] {
     let length = data.len();
-    let (mut stream, mask, mut counter) = first_batch(kernel, nonce, length);
+    let (mut stream, mask, mut counter) = first_batch(kernel, first, length);
     let (mut head, rest) = split_head::<K>(data);
     add_stream(&mut head, stream.get(16..).unwrap_or_default());
     let mut hash = [0; 16];
@@ -46,13 +46,13 @@ pub(super) fn seal<K: Kernel>(
 #[inline]
 pub(super) fn open<K: Kernel>(
     kernel: &K,
-    nonce: &[u8; 12],
+    first: &Counter,
     associated_data: &[u8],
     data: InOutBuf<'_, '_, u8>,
     tag: &[u8; 16],
 ) -> bool {
     let length = data.len();
-    let (mut stream, mask, mut counter) = first_batch(kernel, nonce, length);
+    let (mut stream, mask, mut counter) = first_batch(kernel, first, length);
     let mut hash = [0; 16];
     hash_all(kernel, &mut hash, associated_data, data.get_in());
     let right = sum(&hash, &mask).ct_eq(tag);
@@ -73,20 +73,18 @@ pub(super) fn open<K: Kernel>(
     authentic
 }
 
-/// Key stream from the counter block `nonce ‖ 1` on, its first block (the tag's mask), and the counter after it.
+/// Key stream from the first counter block on, its first block (the tag's mask), and the counter after it.
 #[inline(always)]
-fn first_batch<K: Kernel>(kernel: &K, nonce: &[u8; 12], length: usize) -> (KeyStream, [u8; 16], Counter) {
-    let [n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10, n11] = *nonce;
-    let first = [n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10, n11, 0, 0, 0, 1];
+fn first_batch<K: Kernel>(kernel: &K, first: &Counter, length: usize) -> (KeyStream, [u8; 16], Counter) {
     let mut stream = [0; 16 * MAX_BLOCKS];
     let blocks = if length <= 16 * (SHORT_BLOCKS - 1) {
-        kernel.short_key_stream(&first, &mut stream)
+        kernel.short_key_stream(first, &mut stream)
     } else {
-        kernel.key_stream(&first, &mut stream);
+        kernel.key_stream(first, &mut stream);
         K::BLOCKS
     };
     let mask = stream.first_chunk::<16>().copied().unwrap_or_default();
-    (stream, mask, next_counter(&first, blocks))
+    (stream, mask, next_counter(first, blocks))
 }
 
 /// What the first batch covers beside the mask, and the rest.

@@ -180,28 +180,36 @@ impl AnyKernel {
         }
     }
 
+    /// Encrypts and returns the tag; `first` is the tag's counter block, which the message's follow.
     pub(crate) fn seal_message(
         &self,
-        nonce: &[u8; 12],
+        first: &Counter,
         associated_data: &[u8],
         data: InOutBuf<'_, '_, u8>,
     ) -> [u8; 16] {
-        with_kernel!(self, kernel => message::seal(kernel, nonce, associated_data, data))
+        with_kernel!(self, kernel => message::seal(kernel, first, associated_data, data))
     }
 
+    /// Whether the tag is right; only then the plaintext is computed.
     pub(crate) fn open_message(
         &self,
-        nonce: &[u8; 12],
+        first: &Counter,
         associated_data: &[u8],
         data: InOutBuf<'_, '_, u8>,
         tag: &[u8; 16],
     ) -> bool {
-        with_kernel!(self, kernel => message::open(kernel, nonce, associated_data, data, tag))
+        with_kernel!(self, kernel => message::open(kernel, first, associated_data, data, tag))
     }
 }
 
+/// The first counter block of a nonce of 12 bytes.
+pub(crate) fn first_counter(nonce: &[u8; 12]) -> Counter {
+    let [n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10, n11] = *nonce;
+    [n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10, n11, 0, 0, 0, 1]
+}
+
 /// Counter block: nonce (12) ‖ counter (4, big-endian), the counter modulo 2³².
-type Counter = [u8; 16];
+pub(crate) type Counter = [u8; 16];
 /// State of GHASH between blocks, 16 bytes as the standard writes them.
 type Hash = [u8; 16];
 /// Key stream of at most [`MAX_BLOCKS`] blocks.
@@ -248,5 +256,7 @@ fn next_counter(counter: &Counter, blocks: usize) -> Counter {
     [n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10, n11, a, b, c, d]
 }
 
+#[cfg(test)]
+mod differential;
 #[cfg(test)]
 mod tests;
