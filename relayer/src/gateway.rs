@@ -174,9 +174,24 @@ impl Gateway {
     /// The state runs ahead of the disk; whatever leaves this process waits for the future. If the disk fails, nothing
     /// leaves any more, and recovery starts from what is durable.
     pub fn commit(&self, state: &mut State, records: Vec<Record>) -> Durable {
+        self.commit_with(state, records, |_| Vec::new())
+    }
+
+    /// As [`Gateway::commit`], with more records that follow from what these come to: all of them become durable together.
+    pub fn commit_with(
+        &self,
+        state: &mut State,
+        mut records: Vec<Record>,
+        more: impl FnOnce(&State) -> Vec<Record>,
+    ) -> Durable {
         for record in &records {
             state.apply(record);
         }
+        let more = more(state);
+        for record in &more {
+            state.apply(record);
+        }
+        records.extend(more);
         let durable = self.appender.append(records);
         let failed = self.failed.clone();
         Box::pin(async move { durable.await.inspect_err(|_| failed.cancel()) })

@@ -46,6 +46,7 @@ mod refusals_on_chain;
 mod relayer_killed_between_grant_and_submit;
 mod relayer_killed_between_submit_and_confirm;
 mod relayer_killed_during_a_round;
+mod relayer_killed_while_sealing;
 mod relayer_stops_in_good_order;
 mod reorganisation_above_the_challenge;
 mod reorganisation_below_the_challenge;

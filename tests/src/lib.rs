@@ -15,6 +15,8 @@ pub mod pile;
 pub mod proxy;
 pub mod relayer;
 pub mod roots;
+pub mod sealed;
 pub mod snapshot;
 pub mod statements;
+pub mod terminator;
 pub mod world;

@@ -12,6 +12,7 @@ use cip22_wire::message::{
     AuthAck, AuthFinal, AuthGrant, AuthResp, BattTelem, Body, Challenge, ChallengeReq, ChargeEnd, Epoch,
     Hello, HelloAck, PolicyAck, SetPolicy, TelemCheckpoint,
 };
+use cip22_wire::sealed::FEATURE_SEALED_BODIES;
 use cip22_wire::session_keys::SessionKeys;
 use cip22_wire::{FrameType, Hash, Level, Message, NackCode, Sid, frame, keccak256, statement, telemetry};
 use rustls::pki_types::pem::PemObject;
@@ -56,6 +57,10 @@ pub struct Pile {
     pub record: (u32, Hash),
     /// Newest checkpoint.
     pub checkpoint: (u32, Hash),
+    /// Bits of HELLO.
+    pub features: u32,
+    /// Every frame that came, whatever connection, if they are kept.
+    pub received: Option<Vec<(u8, Vec<u8>)>>,
     link: Option<TlsStream<TcpStream>>,
     inbox: Vec<u8>,
     waiting: VecDeque<(u8, Vec<u8>)>,
@@ -105,10 +110,17 @@ impl Pile {
             answered: (0, 0, [0; 32]),
             record: (0, [0; 32]),
             checkpoint: (0, [0; 32]),
+            features: 0,
+            received: None,
             link: None,
             inbox: Vec::new(),
             waiting: VecDeque::new(),
         }
+    }
+
+    /// Provisioned for suite 1, and keeping every frame that comes.
+    pub fn sealing(self) -> Self {
+        Self { features: FEATURE_SEALED_BODIES, received: Some(Vec::new()), ..self }
     }
 
     /// The verifier's domain.
@@ -188,6 +200,9 @@ impl Pile {
                 let found = (parsed.frame_type, parsed.payload.to_vec());
                 let consumed = parsed.consumed;
                 self.inbox.drain(..consumed);
+                if let Some(received) = &mut self.received {
+                    received.push(found.clone());
+                }
                 return Some(found);
             }
             let mut buffer = [0; 4096];
@@ -256,7 +271,7 @@ impl Pile {
         Hello {
             versions: &[0x20],
             device_id: self.device_id,
-            features: 0,
+            features: self.features,
             max_payload: 512,
             policy_version: 0,
             epoch: 0,
@@ -356,7 +371,8 @@ impl Pile {
         payload
     }
 
-    fn session_keys(&self, ticket: &Ticket) -> SessionKeys {
+    /// The keys of a ticket, from the pile's two secrets.
+    pub fn session_keys(&self, ticket: &Ticket) -> SessionKeys {
         let mut z = [0; 64];
         z[..32].copy_from_slice(&ecdh_x(&ticket.eph, &ticket.challenge.gw_eph).expect("a point")[..]);
         z[32..].copy_from_slice(&ecdh_x(&self.key, &ticket.challenge.gw_eph).expect("a point")[..]);

@@ -82,6 +82,10 @@ async fn revoke_due(gateway: &Gateway, settings: RevokeSettings) -> bool {
     let (due, told, durable) = {
         let mut state = gateway.state();
         let latest = gateway.view.borrow().latest_block;
+        if latest == 0 {
+            // Before the first look at the chain neither revoked devices nor tariffs are known.
+            return true;
+        }
         let directory = gateway.directory.load();
         let is_revoked =
             |device_id: &DeviceId| directory.devices.get(device_id).is_some_and(|device| device.revoked);
@@ -95,14 +99,13 @@ async fn revoke_due(gateway: &Gateway, settings: RevokeSettings) -> bool {
             cause: due.cause.code(),
             grace_wh: settings.grace_wh,
         };
-        let mut durable = gateway.commit(&mut state, due.iter().map(revoked).collect());
-        let reduced = reductions(gateway, &state, &due);
-        counter!("credits_reduced_total").increment(reduced.len() as u64);
         let mut sids: Vec<Sid> = due.iter().map(|due| due.sid).collect();
-        if !reduced.is_empty() {
+        let durable = gateway.commit_with(&mut state, due.iter().map(revoked).collect(), |state| {
+            let reduced = reductions(gateway, state, &due);
+            counter!("credits_reduced_total").increment(reduced.len() as u64);
             sids.extend(reduced.iter().map(|(sid, _)| *sid));
-            durable = gateway.commit(&mut state, reduced.into_iter().map(|(_, record)| record).collect());
-        }
+            reduced.into_iter().map(|(_, record)| record).collect()
+        });
         // As they are now: the state runs ahead of the disk, and what it comes to later is not durable by then.
         let told: Vec<Ticket> = sids.iter().filter_map(|sid| state.tickets.get(sid)).cloned().collect();
         (due, told, durable)
