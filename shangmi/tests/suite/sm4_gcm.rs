@@ -222,6 +222,7 @@ fn whatever_is_changed_opening_fails_and_leaves_the_buffers_alone() {
     }
 }
 
+#[cfg(feature = "alloc")]
 #[test]
 fn the_buffer_interface_appends_the_tag_and_takes_it_off() {
     let mut buffer = b"hello world 12345".to_vec();

@@ -10,7 +10,7 @@ extern crate alloc;
 #[cfg(feature = "use-std")]
 extern crate std;
 
-/// What a firmware with `bls` has to bring; nothing that a pile calls asks it for memory.
+/// What a firmware with `bls` or `chain` has to bring; nothing that a pile calls asks it for memory.
 #[cfg(feature = "allocator")]
 mod allocator {
     use core::alloc::{GlobalAlloc, Layout};
