@@ -54,6 +54,7 @@ mod replacement_under_a_risen_base_fee;
 mod rewritten_battery_history;
 mod session_over_http2;
 mod several_signers;
+mod shangmi_pile_reaches_chain;
 mod stranger_records_a_pile_early;
 mod stranger_sends_a_smaller_subset_first;
 mod telemetry_reaches_the_ledger;

@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod relayer;
 pub mod roots;
 pub mod sealed;
+pub mod shangmi;
 pub mod snapshot;
 pub mod statements;
 pub mod terminator;

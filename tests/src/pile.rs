@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cip22_device_sdk::sign::{SigningKey, ecdh_x};
 use cip22_relayer::deployment::Deployment;
+use cip22_relayer::edge::tls::Credentials;
 use cip22_wire::digest::{self, Domain, Head};
 use cip22_wire::message::{
     AuthAck, AuthFinal, AuthGrant, AuthResp, BattTelem, Body, Challenge, ChallengeReq, ChargeEnd, Epoch,
@@ -15,8 +16,8 @@ use cip22_wire::message::{
 use cip22_wire::sealed::FEATURE_SEALED_BODIES;
 use cip22_wire::session_keys::SessionKeys;
 use cip22_wire::{FrameType, Hash, Level, Message, NackCode, Sid, frame, keccak256, statement, telemetry};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
+use rustls_shangmi::Pairing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -39,6 +40,7 @@ pub struct Pile {
     pub certificate: PathBuf,
     certificate_key: PathBuf,
     root: PathBuf,
+    pairing: Pairing,
     domain: Domain,
     /// What HELLO_ACK said.
     pub place: Option<HelloAck>,
@@ -92,13 +94,18 @@ pub struct Answer {
 impl Pile {
     /// A pile of the manifest in `fleet`.
     pub fn new(entry: &PileEntry, fleet: &Path, deployment: &Deployment) -> Self {
+        let (pairing, root) = match entry.pairing.as_deref() {
+            Some("shangmi") => (Pairing::ShangMi, "pki/sm2-root.pem"),
+            _ => (Pairing::Standard, "pki/root.pem"),
+        };
         Self {
             device_id: hash(&entry.device_id),
             battery: hash(&entry.battery),
             key: SigningKey::from_bytes(&hash(&entry.key)).expect("a valid key"),
             certificate: fleet.join(&entry.certificate),
             certificate_key: fleet.join(&entry.certificate_key),
-            root: fleet.join("pki/root.pem"),
+            root: fleet.join(root),
+            pairing,
             domain: Domain { chain_id: deployment.chain_id, verifying_contract: deployment.verifier() },
             entry: entry.clone(),
             place: None,
@@ -128,24 +135,13 @@ impl Pile {
         &self.domain
     }
 
-    /// TLS client configuration with this pile's certificate.
+    /// TLS client configuration with this pile's certificate, of its pairing.
     pub fn tls(&self, alpn: &[u8]) -> rustls::ClientConfig {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(&self.root).expect("root certificate")).expect("usable root");
-        let chain = CertificateDer::pem_file_iter(&self.certificate)
-            .expect("certificate file")
-            .collect::<Result<Vec<_>, _>>()
-            .expect("certificates");
-        let key = PrivateKeyDer::from_pem_file(&self.certificate_key).expect("certificate key");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("TLS 1.3")
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .expect("a usable certificate");
-        config.alpn_protocols = vec![alpn.to_vec()];
-        config
+        let read = |path: &Path| std::fs::read(path).expect("a PEM file");
+        let (root, chain, key) = (read(&self.root), read(&self.certificate), read(&self.certificate_key));
+        let credentials = Credentials::from_pem(self.pairing, &root, &chain, &key).expect("PEM");
+        let client = credentials.client(Some(alpn)).expect("a usable certificate");
+        rustls::ClientConfig::clone(client.config())
     }
 
     /// Connects as raw TLS.

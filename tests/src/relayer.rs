@@ -87,6 +87,16 @@ impl Launch {
         self
     }
 
+    /// With the gateway's certificates and keys of another folder, written as the fleet's is.
+    pub fn with_fleet(self, fleet: &Path) -> Self {
+        Self { fleet: fleet.to_owned(), ..self }
+    }
+
+    /// Serving the pairings of this `tls.mode`.
+    pub fn with_tls(self, mode: &str) -> Self {
+        self.with("RELAYER__TLS__MODE", mode)
+    }
+
     /// With a setting.
     pub fn with(mut self, key: &'static str, value: impl ToString) -> Self {
         self.env.push((key, value.to_string()));
@@ -166,6 +176,8 @@ impl Launch {
             "[gateway]\ncertificate = \"{fleet}/pki/gateway.pem\"\ncertificate_key = \"{fleet}/pki/gateway.key\"\n\
              root = \"{fleet}/pki/root.pem\"\ngateway_key_file = \"{fleet}/gateway.key\"\nsite_secret_file = \"{fleet}/site.secret\"\n\
              open_charges_per_device_max = 8\n\
+             [tls.shangmi]\ncertificate = \"{fleet}/pki/sm2-gateway.pem\"\ncertificate_key = \"{fleet}/pki/sm2-gateway.key\"\n\
+             root = \"{fleet}/pki/sm2-root.pem\"\n\
              [journal]\npath = \"journal.redb\"\n\
              [chain]\nendpoints = {endpoints:?}\ndeployment_file = \"{deployment}\"\nsigner_key_files = {signers:?}\npoll_interval_ms = 100\n\
              [admin]\nsocket = \"admin.sock\"\n[log]\nfilter = \"info\"\n",

@@ -44,6 +44,8 @@ pub struct PileEntry {
     pub battery: String,
     /// Secret BLS key, 0x hex, if it co-signs.
     pub bls_secret: Option<String>,
+    /// Pairing of its TLS: `shangmi`, or absent for standard.
+    pub pairing: Option<String>,
     /// Certificate, relative to `fleet.json`.
     pub certificate: String,
     /// Its key.
