@@ -14,7 +14,8 @@ from .pile import Identity, Pile, Violation
 
 def main():
     options = parse_options()
-    endpoint = Endpoint(options.host, options.port, options.server_name, options.root, options.cert, options.key)
+    endpoint = Endpoint(options.host, options.port, options.server_name, options.root, options.cert, options.key,
+                        options.tls or "standard")
     identity = Identity(
         unhex(options.device_id, 32), unhex(options.device_key, 32), unhex(options.battery, 32),
         Domain(options.chain_id, unhex(options.verifier, 20)), Domain(options.chain_id, unhex(options.policy_registry, 20)),
@@ -34,7 +35,8 @@ def parse_options():
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--server-name", default="localhost", help="DNS name the gateway's certificate must carry (default: %(default)s)")
-    parser.add_argument("--root", help="PEM of the root that signed the gateway's certificate; pki/root.pem beside --fleet if absent")
+    parser.add_argument("--tls", choices=("standard", "shangmi"), help="pairing of TLS; the pile's in --fleet if absent, else standard")
+    parser.add_argument("--root", help="PEM of the root that the gateway's certificate leads to; pki/root.pem or pki/sm2-root.pem beside --fleet if absent")
     parser.add_argument("--fleet", type=Path, help="fleet.json, with --pile in place of --cert --key --device-id --device-key --battery")
     parser.add_argument("--pile", help="name of a pile in --fleet")
     parser.add_argument("--deployment", type=Path, help="JSON in place of --chain-id --verifier --policy-registry --policy-signer")
@@ -65,8 +67,10 @@ def from_fleet(path, name):
     if name not in piles:
         sys.exit(f"{path} holds no pile {name}")
     pile, folder = piles[name], path.parent
+    tls = pile.get("pairing", "standard")
     return {
-        "root": str(folder / "pki" / "root.pem"),
+        "tls": tls,
+        "root": str(folder / "pki" / ("sm2-root.pem" if tls == "shangmi" else "root.pem")),
         "cert": str(folder / pile["certificate"]),
         "key": str(folder / pile["certificate_key"]),
         "device_id": pile["device_id"],

@@ -1,4 +1,4 @@
-"""One TLS 1.3 connection to a gateway (§1), carrying messages."""
+"""One TLS 1.3 connection to a gateway (§1), of either pairing, carrying messages."""
 
 import re
 import socket
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from . import messages
+from . import messages, shangmi_tls
 from .frame import FrameReader
 from .pile import verify
 
@@ -26,19 +26,14 @@ class Endpoint:
     root: str
     cert: str
     key: str
+    tls: str = "standard"  # or "shangmi"
 
 
 class Link:
     """`gateway` is the 20-byte address in the peer's certificate."""
 
     def __init__(self, endpoint, timeout_s):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_verify_locations(endpoint.root)
-        context.load_cert_chain(endpoint.cert, endpoint.key)
-        context.set_alpn_protocols([ALPN])
-        plain = socket.create_connection((endpoint.host, endpoint.port), timeout_s)
-        self.stream = context.wrap_socket(plain, server_hostname=endpoint.server_name)
+        self.stream = shangmi_tls.connect(endpoint, ALPN, timeout_s) if endpoint.tls == "shangmi" else connect(endpoint, timeout_s)
         verify(self.stream.version() == "TLSv1.3", "the gateway did not speak TLS 1.3")
         verify(self.stream.selected_alpn_protocol() == ALPN, f"the gateway did not choose ALPN {ALPN}")
         self.gateway = gateway_address(self.stream.getpeercert(binary_form=True))
@@ -74,6 +69,17 @@ class Link:
 
     def __exit__(self, *_):
         self.close()
+
+
+def connect(endpoint, timeout_s):
+    """A connection of the standard pairing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(endpoint.root)
+    context.load_cert_chain(endpoint.cert, endpoint.key)
+    context.set_alpn_protocols([ALPN])
+    plain = socket.create_connection((endpoint.host, endpoint.port), timeout_s)
+    return context.wrap_socket(plain, server_hostname=endpoint.server_name)
 
 
 def gateway_address(der):

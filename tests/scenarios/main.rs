@@ -36,6 +36,7 @@ mod older_node_without_bls_uses_lane_1;
 mod open_ticket_is_asked_anew_when_the_epoch_advances;
 mod operator_bumps_and_cancels;
 mod operators_can_see_why;
+mod pairings_are_never_mixed;
 mod pile_opens_its_own_statements;
 mod pile_signs_roots_wrongly_for_ever;
 mod policy_is_in_force_at_its_epoch;

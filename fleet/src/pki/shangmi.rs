@@ -17,7 +17,7 @@ use x509_cert::{
     Certificate, TbsCertificate,
     builder::{Builder, CertificateBuilder, profile::BuilderProfile},
     der::{
-        DecodePem, EncodePem,
+        Decode, DecodePem, EncodePem,
         asn1::{BitString, Ia5String, ObjectIdentifier, OctetString},
     },
     ext::{
@@ -196,14 +196,18 @@ impl Authority {
     /// The system's random source failed.
     pub fn issue(&self, leaf: &Leaf) -> Result<Issued, FleetError> {
         let key = random_key()?;
-        Ok(Issued { certificate: self.certify(leaf, &public(&key)?)?, key: key_pem(&key)? })
+        Ok(Issued { certificate: self.certify_key(leaf, &public(&key)?)?, key: key_pem(&key)? })
     }
 
-    /// Any certificate, for whatever public key, its CA's after it; PEM.
+    /// Any certificate, for whatever public key (SubjectPublicKeyInfo, DER), its CA's after it; PEM.
     ///
     /// # Errors
-    /// The system's random source failed.
-    pub fn certify(&self, leaf: &Leaf, key: &SubjectPublicKeyInfoOwned) -> Result<String, FleetError> {
+    /// The key does not parse, or the system's random source failed.
+    pub fn certify(&self, leaf: &Leaf, key_der: &[u8]) -> Result<String, FleetError> {
+        self.certify_key(leaf, &SubjectPublicKeyInfoOwned::from_der(key_der)?)
+    }
+
+    fn certify_key(&self, leaf: &Leaf, key: &SubjectPublicKeyInfoOwned) -> Result<String, FleetError> {
         let extensions = [
             extension(&BasicConstraints { ca: false, path_len_constraint: None })?,
             extension(&KeyUsage(KeyUsages::DigitalSignature.into()))?,
